@@ -1,0 +1,160 @@
+"""What moves between the parts of a run: plain records of NumPy arrays and numbers, cheap to hand to Ray."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = dict[str, object]
+"""What `state()` gives and `restore(state)` takes: nested dicts with str keys of arrays, tensors and plain numbers."""
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What a network and a replay must know of an environment."""
+
+    id: str
+    observation_shape: tuple[int, ...]
+    observation_dtype: str
+    actions: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What one rollout saw in T steps of its N lanes, laid lane by lane into R rows.
+
+    A lane's rows stand in the order of time. A row is a *step* (an observation and what was done in it) or only an
+    observation: the true last one of an episode, or the one that follows the lane's last step here. So the observation
+    after a step always stands in the next row, each observation stands once, and a row that is no step ends every walk.
+
+    observation [R, *shape], action [R] int64, reward [R] float32, discount [R] float32 (gamma * (1 - terminated)),
+    is_step [R] bool, policy [R] int16 (number of the policy that acted, -1 where no step), version [R] int64 (its weights).
+    """
+
+    actor: int
+    incarnation: int
+    sequence: int
+    observation: NDArray
+    action: NDArray[np.int64]
+    reward: NDArray[np.float32]
+    discount: NDArray[np.float32]
+    is_step: NDArray[np.bool_]
+    policy: NDArray[np.int16]
+    version: NDArray[np.int64]
+
+    @property
+    def steps(self) -> int:
+        return int(np.count_nonzero(self.is_step))
+
+    def check_valid(self) -> None:
+        """Raise ValueError where the arrays do not fit each other or the last row is a step."""
+        rows = len(self.observation)
+        for name in ("action", "reward", "discount", "is_step", "policy", "version"):
+            if getattr(self, name).shape != (rows,):
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not ({rows},)")
+        if rows == 0 or self.is_step[-1]:
+            raise ValueError("the last row of a segment must be an observation without a step")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Steps drawn from the replay; `[K, B]` stands before every shape where K batches travel together.
+
+    observation [B, *shape], action [B] int64, n_step_return [B] float32, discount [B] float32 (the product of the
+    discounts of the steps summed, 0 after a termination), next_observation [B, *shape], the one to bootstrap from.
+    """
+
+    observation: NDArray
+    action: NDArray[np.int64]
+    n_step_return: NDArray[np.float32]
+    discount: NDArray[np.float32]
+    next_observation: NDArray
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One publication: every policy's parameters as one flat float32 vector, in the order of `parameters()`."""
+
+    version: int
+    flat: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class EpisodeStats:
+    """The small account of one `collect`, which travels beside its segment."""
+
+    actor: int
+    incarnation: int
+    sequence: int
+    steps: int
+    version: int
+    seconds: float
+    policy: NDArray[np.int16]
+    """[E] number of the policy that drove each episode that ended"""
+    episode_return: NDArray[np.float64]
+    """[E] sum of its rewards"""
+    episode_length: NDArray[np.int64]
+    """[E] its steps"""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The replay's word on its counts after a call; only the replay counts them."""
+
+    inserted: int
+    evicted: int
+    size: int
+    sampled: int
+    may_insert: int
+    """steps that may still be asked for now, those under way included"""
+    may_sample: bool
+    """at least one batch may be drawn now"""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """steps refused so far, by reason"""
+
+
+@dataclass(frozen=True)
+class LearnerReport:
+    """What a call of the learner did."""
+
+    updates: int
+    """updates of the teacher since the run began"""
+    done: int
+    """updates in this call"""
+    busy_seconds: float
+    """time of this call spent in updates"""
+    wait_seconds: float
+    """time of this call spent waiting for batches"""
+    started: float
+    """time.time() when the call began"""
+    ended: float
+    """time.time() when the call ended"""
+    starved: bool
+    """the replay's pace gave no more batches"""
+    receipt: Receipt
+    """the replay's counts with the newest batches"""
+    losses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """per network the means over this call: loss, grad_norm and what else it logs"""
+
+
+@dataclass(frozen=True)
+class PolicyScore:
+    """One policy's full greedy episodes."""
+
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    version: int
+    agreement: float = float("nan")
+    """share of held-out states where it acts as the teacher does"""
+    decision_microseconds: float = float("nan")
+    """median time of one decision on one CPU thread"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of all policies, the random one among them, on the same seeds."""
+
+    version: int
+    seconds: float
+    scores: Mapping[str, PolicyScore]
