@@ -18,6 +18,7 @@ class EnvSpec:
     observation_shape: tuple[int, ...]
     observation_dtype: str
     actions: int
+    action_start: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Batch:
     discount: NDArray[np.float32]
     next_observation: NDArray
 
+    def split(self) -> list["Batch"]:
+        """The K batches that travelled together, as views."""
+        columns = (self.observation, self.action, self.n_step_return, self.discount, self.next_observation)
+        return [Batch(*one) for one in zip(*columns, strict=True)]
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -106,10 +112,8 @@ class Receipt:
     evicted: int
     size: int
     sampled: int
-    may_insert: int
-    """steps that may still be asked for now, those under way included"""
-    may_sample: bool
-    """at least one batch may be drawn now"""
+    insert_limit: int
+    """how far `inserted` may run for now; it only ever grows"""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """steps refused so far, by reason"""
 

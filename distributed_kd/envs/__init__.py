@@ -1,0 +1,1 @@
+"""Environments by id: what a run must know of one, and lanes of many stepped together."""

@@ -1,0 +1,176 @@
+"""Environments stepped side by side; a lane that ends an episode starts the next one in the same step.
+
+`Lanes.step` always gives the true last observation of an episode apart from the first one of the next.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+
+from distributed_kd.config import EnvConfig
+from distributed_kd.envs.spec import make
+from distributed_kd.records import EnvSpec, State
+
+
+@dataclass(frozen=True)
+class LaneStep:
+    """One step of N lanes.
+
+    observation [N, *shape]: what to act on next; after [N, *shape]: what the step led to, the true final observation where
+    the episode ended (equal to `observation` elsewhere); reward [N]; terminated, truncated [N] bool.
+    """
+
+    observation: NDArray
+    after: NDArray
+    reward: NDArray
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+
+class Lanes(Protocol):
+    def reset(self) -> NDArray:
+        """Begin an episode in every lane: observations [N, *shape]."""
+
+    def step(self, action: NDArray[np.int64]) -> LaneStep:
+        """Step all lanes with actions [N] counted from 0."""
+
+    def state(self) -> State:
+        """All that decides the lanes' future."""
+
+    def restore(self, state: State) -> NDArray:
+        """Go on from `state`: the observations [N, *shape] that stood when it was taken."""
+
+    def close(self) -> None: ...
+
+
+def make_lanes(config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence) -> Lanes:
+    """Lanes of an environment, by its fast vector form where Gymnasium has one whose episodes can be told apart."""
+    registered = gym.registry.get(config.id)
+    if registered is not None and registered.vector_entry_point == _CARTPOLE:
+        return CartPoleLanes(config, lanes, seed)
+    return SyncLanes(config, spec, lanes, seed)
+
+
+_CARTPOLE = f"{CartPoleVectorEnv.__module__}:{CartPoleVectorEnv.__name__}"
+
+
+class Tape(gym.Wrapper):
+    """Seeds each episode from the lane's own stream and remembers its actions, so that it can be played again.
+
+    A Gymnasium environment has no state that can be read out; its first seed and its actions are one.
+    """
+
+    def __init__(self, env: gym.Env, seed: np.random.SeedSequence):
+        super().__init__(env)
+        self._seed = seed
+        self.episode = -1
+        self.actions: list[int] = []
+
+    @property
+    def episode_seed(self) -> int:
+        child = np.random.SeedSequence(self._seed.entropy, spawn_key=(*self._seed.spawn_key, self.episode))
+        return int(child.generate_state(1)[0])
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.episode += 1
+        self.actions.clear()
+        return self.env.reset(seed=self.episode_seed, options=options)
+
+    def step(self, action: int):
+        self.actions.append(int(action))
+        return self.env.step(action)
+
+    def play_again(self, episode: int, actions: NDArray) -> NDArray:
+        """Bring the environment to where `actions` led in that episode; returns the observation there."""
+        self.episode = episode - 1
+        observation, _ = self.reset()
+        for action in actions:
+            observation, *_ = self.step(int(action))
+        return observation
+
+
+class SyncLanes:
+    """Any Gymnasium environment, stepped lane after lane in this process."""
+
+    def __init__(self, config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence):
+        self._spec = spec
+        makers = [lambda child=child: Tape(make(config), child) for child in seed.spawn(lanes)]
+        # copy=False: the rollout copies every observation into its own buffer at once.
+        self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def reset(self) -> NDArray:
+        return self._envs.reset()[0]
+
+    def step(self, action: NDArray[np.int64]) -> LaneStep:
+        observation, reward, terminated, truncated, info = self._envs.step(action + self._spec.action_start)
+        after = observation
+        if "final_obs" in info:
+            after = observation.copy()
+            for lane in np.flatnonzero(info["_final_obs"]):
+                after[lane] = info["final_obs"][lane]
+        return LaneStep(observation, after, reward, terminated, truncated)
+
+    def state(self) -> State:
+        return {
+            str(lane): {"episode": tape.episode, "actions": np.array(tape.actions, np.int64)}
+            for lane, tape in enumerate(self._envs.envs)
+        }
+
+    def restore(self, state: State) -> NDArray:
+        return np.stack(
+            [
+                tape.play_again(state[str(lane)]["episode"], state[str(lane)]["actions"])
+                for lane, tape in enumerate(self._envs.envs)
+            ]
+        )
+
+    def close(self) -> None:
+        self._envs.close()
+
+
+class CartPoleLanes:
+    """Gymnasium's own NumPy CartPole, all lanes at once.
+
+    By itself it resets a lane in the step *after* an end, which would be a step that nobody took (no reward, the action
+    ignored). Here the ended lanes are drawn anew at once, from the same generator and the same range.
+    """
+
+    def __init__(self, config: EnvConfig, lanes: int, seed: np.random.SeedSequence):
+        envs = gym.make_vec(config.id, lanes, vectorization_mode="vector_entry_point", **config.kwargs)
+        self._vector: CartPoleVectorEnv = envs.unwrapped
+        self._first_seed = int(seed.generate_state(1)[0])
+
+    def reset(self) -> NDArray:
+        return self._vector.reset(seed=self._first_seed)[0]
+
+    def step(self, action: NDArray[np.int64]) -> LaneStep:
+        vector = self._vector
+        after, reward, terminated, truncated, _ = vector.step(action)
+        ended = vector.prev_done
+        if not ended.any():
+            return LaneStep(after, after, reward, terminated, truncated)
+        vector.state[:, ended] = vector.np_random.uniform(vector.low, vector.high, (4, int(ended.sum())))
+        vector.steps[ended] = 0
+        vector.prev_done = np.zeros_like(ended)
+        return LaneStep(self._observation(), after, reward, terminated, truncated)
+
+    def _observation(self) -> NDArray:
+        return self._vector.state.T.astype(np.float32)
+
+    def state(self) -> State:
+        vector = self._vector
+        return {"state": vector.state.copy(), "steps": vector.steps.copy(), "random": vector.np_random.bit_generator.state}
+
+    def restore(self, state: State) -> NDArray:
+        self._vector.reset()
+        self._vector.state, self._vector.steps = state["state"].copy(), state["steps"].copy()
+        self._vector.np_random.bit_generator.state = state["random"]
+        return self._observation()
+
+    def close(self) -> None:
+        self._vector.close()

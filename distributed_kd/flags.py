@@ -1,0 +1,287 @@
+"""Flags of the run file, `--replay.capacity 50000`, and the help text that lists them; tyro reads each flag's value.
+
+The flags of the commands themselves, such as `--out`, are in `cli.py`; what a run file may hold is in `run_file.py`.
+"""
+
+import ast
+import contextlib
+import inspect
+import io
+import itertools
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
+
+from distributed_kd.config import RunConfig, StudentConfig
+from distributed_kd.errors import Problem
+from distributed_kd.run_file import checked, merge, nearest, one_line, read, shown, wanted
+
+WIDTH = 100
+HELP_COLUMN = 42
+NO_BREAK = "\xa0"
+KWARGS, STUDENTS = "env.kwargs.", "students."
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One key of the run file that is no table, with the dataclass that owns it."""
+
+    owner: Any
+    name: str
+    hint: Any
+
+    @property
+    def default(self) -> Any:
+        return getattr(self.owner, self.name)
+
+
+def parse_run(args: Sequence[str], tables: Mapping[str, Any], prog: str) -> RunConfig:
+    """The run that `tables` (of a preset or file) describe with the flags `args` laid over them.
+
+    `--key VALUE ...` or `--key=VALUE`, hyphens and underscores alike. `--students.NEW.KEY VALUE` adds a student,
+    `--students.NAME none` drops one, `--env.kwargs.KEY VALUE` gives a keyword argument, read as TOML where it is TOML.
+    Raises ConfigurationError with everything wrong at once, in the flags and in the tables.
+    """
+    flags, problems = _split(args)
+    students = tables.get("students")
+    names = list(students) if isinstance(students, Mapping) else []
+    over: dict[str, Any] = {}
+    dropped: list[str] = []
+    given: dict[str, str] = {}
+    for flag, words in flags:
+        path = _path(flag, names)
+        key, said = ".".join(path), one_line(" ".join(words))[:80]
+        if twin := next((g for g in given if f"{g}.".startswith(f"{key}.") or f"{key}.".startswith(f"{g}.")), None):
+            why = f"--{twin} {given[twin]} is given too"
+            problems.append(Problem("conflicting flags", key, said, why, "Keep one of the two"))
+            continue
+        given[key] = said
+        if not words:
+            problems.append(Problem("no value", key, "", "a flag needs a value", f"Give one behind --{flag}"))
+        elif path[0] == "students" and path[1:] in [(name,) for name in names] and words == ["none"]:
+            dropped.append(path[1])
+        elif key.startswith(KWARGS) and all(path):
+            _set(over, path, _literal(words[0]) if len(words) == 1 else [_literal(word) for word in words])
+        elif (leaf := _leaf(path)) is None:
+            problems.append(_unknown(path, said, names, prog))
+        else:
+            if path[0] == "students" and path[1] not in names:
+                names.append(path[1])
+            value, wrong = _value(leaf, words, key)
+            problems += wrong
+            _set(over, path, value)
+    merged = merge(tables, over)
+    if dropped:
+        merged["students"] = {name: s for name, s in merged["students"].items() if name not in dropped}
+    config, misread = read(merged)
+    # A fault in the file is told even where a flag covers it; one that is still there is told once.
+    return checked(config, dict.fromkeys([*read(tables)[1], *misread, *problems]))
+
+
+def help_text(tables: Mapping[str, Any], prog: str, extra: str = "") -> str:
+    """The help page: `extra`, then every key of the run file as a flag, its default the one in `tables`."""
+    config, _ = read(tables)
+    lines = [f"usage: {prog} [--KEY VALUE ...]", "", *([extra.strip("\n"), ""] if extra else [])]
+    lines += ["Keys of the run file, each also a flag.", ""]
+    lines += [line for title, rows in _groups(config) for line in (title, *rows, "")]
+    return "\n".join(lines)
+
+
+def _split(args: Sequence[str]) -> tuple[list[tuple[str, list[str]]], list[Problem]]:
+    """Each flag, its dashes off, with the words behind it; and a problem for each word with no flag before it."""
+    flags: list[tuple[str, list[str]]] = []
+    problems = []
+    for arg in args:
+        if arg.startswith("--") and len(arg) > 2:
+            name, equals, word = arg[2:].partition("=")
+            flags.append((one_line(name), [word] if equals else []))
+        elif flags:
+            flags[-1][1].append(arg)
+        else:
+            problems.append(_stray(arg, "it belongs to no flag"))
+    return flags, problems
+
+
+def _path(flag: str, students: list[str]) -> tuple[str, ...]:
+    """The keys that lead to what `flag` names; `students` are the names known so far."""
+    plain = flag.replace("-", "_")
+    if not plain.startswith(STUDENTS):
+        return tuple(plain.split("."))
+    # A name may hold dots, hyphens and underscores of its own, so what is known is looked for first.
+    rest = flag[len(STUDENTS) :]
+    known = [n for n in students if f"{rest}.".replace("-", "_").startswith(f"{n}.".replace("-", "_"))]
+    name = max(known, key=lambda n: (len(n), rest.startswith(n)), default=None)
+    if name is None:
+        leaf = next((k for k in leaves(StudentConfig()) if rest.replace("-", "_").endswith(f".{k}")), None)
+        name = rest[: -len(leaf) - 1] if leaf else rest.partition(".")[0]
+    keys = rest[len(name) + 1 :].replace("-", "_")
+    return ("students", name, *keys.split(".")) if keys else ("students", name)
+
+
+def _leaf(path: tuple[str, ...]) -> Leaf | None:
+    if path[0] == "students":
+        return leaves(StudentConfig()).get(".".join(path[2:]))
+    return leaves(RunConfig()).get(".".join(path))
+
+
+def leaves(owner: Any, at: str = "") -> dict[str, Leaf]:
+    """Every key under the dataclass `owner` that is no table, by its dotted name; students and env.kwargs left out."""
+    hints, found = get_type_hints(type(owner)), {}
+    for field in fields(owner):
+        value, key = getattr(owner, field.name), f"{at}{field.name}"
+        if is_dataclass(value):
+            found |= leaves(value, f"{key}.")
+        elif not isinstance(value, dict):
+            found[key] = Leaf(owner, field.name, hints[field.name])
+    return found
+
+
+def _value(leaf: Leaf, words: list[str], key: str) -> tuple[Any, list[Problem]]:
+    """What tyro makes of `words`, the default where it cannot; and what is wrong with them."""
+    many = get_origin(leaf.hint) is tuple
+    strays = [] if many else [_stray(word, f"--{key} takes one value") for word in words[1:]]
+    words = words if many else words[:1]
+    spelt = [_spelt(word, leaf.hint) for word in words]
+    # With an equals sign a value that starts with a dash is no flag to tyro.
+    args = [f"--{leaf.name}", *spelt] if many else [f"--{leaf.name}={spelt[0]}"]
+    settings = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
+    try:
+        # tyro draws boxes and leaves the program; the user gets one line, and all errors at once.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            read = tyro.cli(type(leaf.owner), default=leaf.owner, args=args, config=settings, use_underscores=True)
+    except SystemExit:
+        close = nearest(words[0], [c for c in _choices(leaf.hint) if isinstance(c, str)])
+        fix = f"Did you mean {close}?" if close else f"Give for example --{key} {_as_words(leaf.default)}"
+        wrong = Problem("bad value", key, one_line(" ".join(words))[:80], f"it must be {wanted(leaf.hint)}", fix)
+        return leaf.default, [wrong, *strays]
+    return getattr(read, leaf.name), strays
+
+
+def _spelt(word: str, hint: Any) -> str:
+    """`word` as tyro wants it: `True` for true, and 100000 for 1e5 where a whole number is asked for."""
+    if hint is bool or any(isinstance(choice, bool) for choice in _choices(hint)):
+        return word.capitalize()
+    if hint is int or get_origin(hint) is tuple:
+        with contextlib.suppress(ValueError):
+            number = float(word)
+            return (
+                str(int(number)) if number.is_integer() and not word.lstrip("+-").replace("_", "").isdigit() else word
+            )
+    return word
+
+
+def _choices(hint: Any) -> list[Any]:
+    """The choices of a Literal, also of one in a union."""
+    return [c for arm in (hint, *get_args(hint)) if get_origin(arm) is Literal for c in get_args(arm)]
+
+
+def _literal(word: str) -> Any:
+    """`word` read as a TOML value; the word itself where it is none."""
+    try:
+        tables = tomllib.loads(f"value = {word}")
+    except (ValueError, RecursionError):
+        return word
+    return tables["value"] if len(tables) == 1 else word  # a word of two lines could hold a second key
+
+
+def _set(tables: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        tables = tables.setdefault(key, {})
+    tables[path[-1]] = value
+
+
+def _stray(word: str, why: str) -> Problem:
+    return Problem("stray argument", "argument", shown(word), why, "Remove it, or put its flag before it")
+
+
+def _unknown(path: tuple[str, ...], said: str, names: list[str], prog: str) -> Problem:
+    key = ".".join(path)
+    known = list(leaves(RunConfig()))
+    if path[0] == "students":
+        if len(path) == 2 and path[1] not in names:
+            close = nearest(path[1], names)
+            again = f"Did you mean --students.{close} {said}?".replace(" ?", "?")
+            fix = again if close else f"The students are {', '.join(names) or 'none yet'}"
+            return Problem("unknown student", key, said, "there is none of this name", fix)
+        known = [f"students.{name}.{k}" for name in [*path[1:2], *names] for k in leaves(StudentConfig())]
+    if below := [f"--{k}" for k in known if k.startswith(f"{key}.")]:
+        return Problem(
+            "not a flag", key, said, "it is a table, only its keys are flags", f"Set {' or '.join(below[:2])}"
+        )
+    table, _, name = key.rpartition(".")
+    siblings = [k.removeprefix(f"{table}.") for k in known if table and k.startswith(f"{table}.")]
+    close = nearest(name, siblings) if siblings else nearest(key, known)
+    if close:
+        fix = f"Did you mean --{table}.{close}?" if siblings else f"Did you mean --{close}?"
+    else:
+        fix = f"The keys of {table} are {', '.join(siblings)}" if siblings else f"{prog} --help lists them all"
+    return Problem("unknown flag", key, said, "the run file has no key of this name", fix)
+
+
+def _groups(config: RunConfig) -> Iterator[tuple[str, list[str]]]:
+    """Each table's title and the lines of its keys."""
+    about = _field_docs(RunConfig)
+    yield "run", [_row(f"--{k}", leaf) for k, leaf in leaves(config).items() if "." not in k]
+    for name, value in ((f.name, getattr(config, f.name)) for f in fields(config)):
+        if name == "students":
+            rows = [_row(f"--{k}", leaf) for k, leaf in leaves(StudentConfig(), "students.NAME.").items()]
+            here = ", ".join(f"{n} ({_as_words(s.network.hidden)})" for n, s in value.items()) or "none"
+            notes = [
+                textwrap.fill(t, WIDTH, initial_indent="  ", subsequent_indent="  ")
+                for t in (about[name], f"Here: {here}")
+            ]
+            yield f"students: {inspect.getdoc(StudentConfig)}", [*notes, *rows]
+        elif is_dataclass(value):
+            rows = [_row(f"--{k}", leaf) for k, leaf in leaves(value, f"{name}.").items()]
+            if name == "env":
+                kwargs = ", ".join(f"{k} = {shown(v)}" for k, v in value.kwargs.items()) or "none"
+                rows.append(
+                    _line("--env.kwargs.KEY VALUE", f"{_field_docs(type(value))['kwargs']} (default: {kwargs})")
+                )
+            yield f"{name}: {inspect.getdoc(value)}", rows
+
+
+def _row(flag: str, leaf: Leaf) -> str:
+    about = _field_docs(type(leaf.owner)).get(leaf.name, "")
+    meta, choices = _metavar(leaf.hint), _choices(leaf.hint)
+    if meta == "CHOICE":
+        about += f"; one of {', '.join(choices)}"
+    return _line(f"{flag} {meta}", f"{about} (default: {_as_words(leaf.default)})")
+
+
+def _line(head: str, about: str) -> str:
+    """`head` and `about` side by side, `about` in a column of its own."""
+    text, default, value = about.partition("(default: ")
+    lines = textwrap.wrap(text + (default + value).replace(" ", NO_BREAK), WIDTH - HELP_COLUMN)
+    indent = " " * HELP_COLUMN
+    page = "\n".join([f"  {head}".ljust(HELP_COLUMN) + lines[0], *(indent + line for line in lines[1:])])
+    return page.replace(NO_BREAK, " ")
+
+
+def _metavar(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        text = "|".join(_as_words(choice) for choice in get_args(hint))
+        return text if len(text) <= 16 else "CHOICE"
+    if get_origin(hint) is tuple:
+        return "INT ..."
+    words = {int: "INT", float: "FLOAT", str: "TEXT", bool: "true|false"}
+    return words[hint] if hint in words else "|".join(_metavar(arm) for arm in get_args(hint))
+
+
+def _as_words(value: Any) -> str:
+    """`value` as it is written behind a flag."""
+    if isinstance(value, tuple):
+        return " ".join(_as_words(item) for item in value)
+    text = str(value)
+    return text.lower() if isinstance(value, bool) else text.removesuffix(".0") if isinstance(value, float) else text
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The docstring beneath each field of a dataclass, which Python itself does not keep."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    pairs = ((f, d) for f, d in itertools.pairwise(body) if isinstance(f, ast.AnnAssign))
+    return {f.target.id: d.value.value for f, d in pairs if isinstance(d, ast.Expr)}

@@ -1,0 +1,88 @@
+"""The learner: for each batch one teacher update, one teacher forward for all students, every student's update."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distributed_kd.config import StudentConfig, TeacherConfig
+from distributed_kd.errors import DivergedError
+from distributed_kd.learning.students import Student
+from distributed_kd.learning.teacher import Teacher
+from distributed_kd.networks import to_flat
+from distributed_kd.records import Batch, State, Weights
+
+
+MEASURE_EVERY = 8
+"""Updates between two whose losses are kept: enough for a curve, and a network that is not finite stays so."""
+
+
+class Learner:
+    """The teacher and its students on one device. Owns the count of updates."""
+
+    def __init__(
+        self,
+        *,
+        networks: Mapping[str, nn.Module],
+        teacher: TeacherConfig,
+        students: Mapping[str, StudentConfig],
+        device: torch.device,
+    ):
+        self._device = device
+        self.teacher = Teacher(networks["teacher"].to(device), teacher)
+        self.students = {name: Student(networks[name].to(device), config, device) for name, config in students.items()}
+        self._logged: list[dict[str, dict[str, Tensor]]] = []
+
+    @property
+    def updates(self) -> int:
+        """Updates of the teacher since the run began."""
+        return self.teacher.updates
+
+    def update(self, batch: Batch, progress: float) -> None:
+        """Learn from one batch (arrays [B, ...]); `progress` is the share of the run that is over."""
+        measure = self.updates % MEASURE_EVERY == 0
+        observation, next_observation = self._tensor(batch.observation), self._tensor(batch.next_observation)
+        action, returns, discount = map(self._tensor, (batch.action, batch.n_step_return, batch.discount))
+        logged = {"teacher": self.teacher.update(observation, action, returns, discount, next_observation, progress)}
+        teacher_q = self.teacher.targets(observation)
+        for name, student in self.students.items():
+            logged[name] = student.update(observation, teacher_q, progress, measure)
+        if measure:
+            self._logged.append(logged)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.tensor(array, device=self._device)
+
+    def losses(self) -> dict[str, dict[str, float]]:
+        """Means over the measured updates since the last call; the one place where values are read back from the device.
+
+        Raises DivergedError where a loss or a gradient's norm is not finite.
+        """
+        logged, self._logged = self._logged, []
+        if not logged:
+            return {}
+        names = [(network, key) for network, values in logged[0].items() for key in values]
+        table = torch.stack([torch.stack([one[network][key].float() for network, key in names]) for one in logged])
+        means = dict(zip(names, table.mean(0).tolist(), strict=True))
+        for (network, key), value in means.items():
+            if key in ("loss", "grad_norm") and not np.isfinite(value):
+                raise DivergedError(
+                    f"the run diverged ({network}.{key}={value}): it stopped being finite before update {self.updates}. "
+                    f"Lower the learning rate of {network}"
+                )
+        return {network: {key: means[network, key] for key in values} for network, values in logged[0].items()}
+
+    def weights(self) -> Weights:
+        """A copy of all parameters, named by the count of updates."""
+        named = {"teacher": self.teacher, **self.students}
+        return Weights(self.updates, {name: to_flat(one.network) for name, one in named.items()})
+
+    def state(self) -> State:
+        return {"teacher": self.teacher.state(), "students": {name: one.state() for name, one in self.students.items()}}
+
+    def restore(self, state: State) -> None:
+        """Go on from `state`. Raises KeyError where a student is missing, RuntimeError where a shape does not fit."""
+        self.teacher.restore(state["teacher"])
+        for name, student in self.students.items():
+            student.restore(state["students"][name])

@@ -1,0 +1,92 @@
+"""Targets and losses of Q-learning, and the n-step walk through a ring of rows that feeds them.
+
+Networks, optimizers and target copies live in `learning/`; what a row holds and which rows are drawn, in `replay/`.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+
+def q_learning_target(q_t: Tensor, discount_t: Tensor, r_t: Tensor) -> Tensor:
+    """What Q(s, a) is drawn to: r_t + discount_t * max_a q_t(a).
+
+    q_t [B, A] values of the observation to bootstrap from, discount_t [B] (0 after a termination), r_t [B] the return
+    of the steps before it. Gives [B], detached. AssertionError where shapes differ. Watkins and Dayan 1992; with a
+    target network in q_t, Mnih et al. 2015.
+    """
+    assert q_t.ndim == 2 and discount_t.shape == r_t.shape == q_t.shape[:1], (q_t.shape, discount_t.shape, r_t.shape)
+    return (r_t + discount_t * q_t.max(dim=-1).values).detach()
+
+
+def double_q_learning_target(q_t_value: Tensor, q_t_selector: Tensor, r_t: Tensor, discount_t: Tensor) -> Tensor:
+    """What Q(s, a) is drawn to where one network picks the action and another values it.
+
+    q_t_value [B, A] (target network) and q_t_selector [B, A] (online network) of the observation to bootstrap from,
+    r_t [B], discount_t [B]. Gives r_t + discount_t * q_t_value(argmax_a q_t_selector(a)), [B], detached.
+    AssertionError where shapes differ. Van Hasselt, Guez and Silver 2016.
+    """
+    assert q_t_value.ndim == 2 and q_t_value.shape == q_t_selector.shape, (q_t_value.shape, q_t_selector.shape)
+    assert discount_t.shape == r_t.shape == q_t_value.shape[:1], (q_t_value.shape, discount_t.shape, r_t.shape)
+    a_t = q_t_selector.argmax(dim=-1, keepdim=True)  # [B, 1]
+    return (r_t + discount_t * q_t_value.gather(-1, a_t).squeeze(-1)).detach()
+
+
+def huber(error: Tensor, delta: float = 1.0) -> Tensor:
+    """Half the squared error up to delta, delta * (|error| - delta / 2) beyond it.
+
+    error of any shape; delta above 0, in the unit of error. Gives the same shape. RuntimeError where delta is not
+    above 0. Huber 1964.
+    """
+    # One fused kernel forward and one backward: the losses of small networks are bound by launches, not arithmetic.
+    return functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
+
+
+def td_loss(q_tm1: Tensor, a_tm1: Tensor, target: Tensor) -> Tensor:
+    """Mean over the batch of the Huber loss of the temporal-difference errors target - q_tm1(a_tm1).
+
+    q_tm1 [B, A], a_tm1 [B] int64 actions taken, target [B], detached here again. Gives a 0-d tensor.
+    AssertionError where shapes differ: [B, 1] against [B] would broadcast to [B, B] in silence. Mnih et al. 2015.
+    """
+    assert q_tm1.ndim == 2 and a_tm1.shape == target.shape == q_tm1.shape[:1], (q_tm1.shape, a_tm1.shape, target.shape)
+    q_a_tm1 = q_tm1.gather(-1, a_tm1.unsqueeze(-1)).squeeze(-1)  # [B]
+    return huber(target.detach() - q_a_tm1).mean()
+
+
+def n_step(
+    reward: NDArray[np.float32],
+    discount: NDArray[np.float32],
+    is_step: NDArray[np.bool_],
+    starts: NDArray[np.integer],
+    n: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Sum the rewards of up to n steps from each start, within its episode.
+
+    reward [S], discount [S] (gamma * (1 - terminated)) and is_step [S] are the rows of a ring: row S - 1 is followed by
+    row 0. starts [B] are numbers of rows that are steps; n at least 1. A walk ends after n steps, before a row that is
+    no step (its observation is the one to bootstrap from), or after a step with discount 0.
+
+    Gives n_step_return [B] float32 = sum_k (product of the discounts before step k) * reward_k, discount_product [B]
+    float32 of all steps walked, and bootstrap_offset [B] int64, the steps walked: row (start + offset) % S holds the
+    observation to bootstrap from. AssertionError where n is below 1, shapes differ or a start is no step.
+    Sutton and Barto 2018, section 7.1.
+    """
+    assert n >= 1, n
+    assert reward.ndim == 1 and reward.shape == discount.shape == is_step.shape, (reward.shape, discount.shape)
+    assert is_step[starts].all(), "every start must be a step"
+    rows = len(reward)
+    n_step_return = np.zeros(starts.shape, np.float64)
+    discount_product = np.ones(starts.shape, np.float64)
+    bootstrap_offset = np.zeros(starts.shape, np.int64)
+    walking = np.ones(starts.shape, np.bool_)
+    for k in range(n):
+        row = (starts + k) % rows
+        walking &= is_step[row]
+        n_step_return += np.where(walking, discount_product * reward[row], 0.0)
+        discount_product = np.where(walking, discount_product * discount[row], discount_product)
+        bootstrap_offset += walking
+        # After a termination the next row belongs to another episode, whether it is a step or not.
+        walking &= discount[row] != 0.0
+    return n_step_return.astype(np.float32), discount_product.astype(np.float32), bootstrap_offset

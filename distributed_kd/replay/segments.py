@@ -1,0 +1,106 @@
+"""How steps of many lanes become the rows of one segment, and which segments have been seen before."""
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distributed_kd.records import Segment, State
+
+
+def lay_out(
+    *,
+    name: tuple[int, int, int],
+    observation: NDArray,
+    action: NDArray,
+    reward: NDArray,
+    terminated: NDArray[np.bool_],
+    ended: NDArray[np.bool_],
+    after: NDArray,
+    gamma: float,
+    policy: NDArray[np.int16],
+    version: int,
+) -> Segment:
+    """Lay T steps of N lanes out as rows, lane by lane, with an observation of its own behind every end.
+
+    name (actor, incarnation, sequence); observation [T, N, *shape], action, reward, terminated, ended [T, N] where ended is
+    terminated or truncated; after [T, N, *shape], what each step led to (read only at ends and at the last step); gamma per
+    step; policy [N], the policy of each lane; version of the weights it acted with.
+    """
+    steps, lanes = action.shape
+    assert reward.shape == terminated.shape == ended.shape == (steps, lanes) and policy.shape == (lanes,)
+    closes = ended.copy()
+    closes[-1] = True  # the lane goes on in the next segment; here its last observation stands alone
+    closes = closes.T.reshape(-1)
+    # A step's row is its place in lane order plus one for every closing observation before it.
+    step_row = np.arange(steps * lanes) + np.cumsum(closes) - closes
+    close_row = step_row[closes] + 1
+    rows = steps * lanes + len(close_row)
+
+    is_step = np.zeros(rows, np.bool_)
+    is_step[step_row] = True
+    laid = np.empty((rows, *observation.shape[2:]), observation.dtype)
+    laid[step_row] = _by_lane(observation)
+    laid[close_row] = _by_lane(after)[closes]
+
+    def column(values: NDArray, dtype: type, fill: float = 0) -> NDArray:
+        out = np.full(rows, fill, dtype)
+        out[step_row] = _by_lane(values)
+        return out
+
+    return Segment(
+        *name,
+        observation=laid,
+        action=column(action, np.int64),
+        reward=column(reward, np.float32),
+        discount=column(gamma * (1.0 - terminated), np.float32),
+        is_step=is_step,
+        policy=column(np.broadcast_to(policy, (steps, lanes)), np.int16, -1),
+        version=column(np.full((steps, lanes), version), np.int64, -1),
+    )
+
+
+def _by_lane(values: NDArray) -> NDArray:
+    """[T, N, ...] -> [N * T, ...]: one lane after the other, each in the order of time."""
+    return np.swapaxes(values, 0, 1).reshape(-1, *values.shape[2:])
+
+
+class Ledger:
+    """Which segments were accepted, by (actor, incarnation, sequence): each once, none of an actor's earlier life."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, int, set[int]]] = {}  # actor -> incarnation, next sequence, those skipped
+        self.dropped: Counter[str] = Counter()
+
+    def accept(self, segment: Segment) -> bool:
+        """True the first time; else False, its steps counted in `dropped` under the reason."""
+        reason = self._refusal(segment)
+        if reason:
+            self.dropped[reason] += segment.steps
+        return not reason
+
+    def _refusal(self, segment: Segment) -> str:
+        incarnation, following, skipped = self._seen.get(segment.actor, (-1, 0, set()))
+        if segment.incarnation < incarnation:
+            return "fenced"
+        if segment.incarnation > incarnation:
+            following, skipped = 0, set()
+        if segment.sequence >= following:
+            skipped = skipped | set(range(following, segment.sequence))
+            following = segment.sequence + 1
+        elif segment.sequence in skipped:
+            skipped = skipped - {segment.sequence}
+        else:
+            return "duplicate"
+        self._seen[segment.actor] = (segment.incarnation, following, skipped)
+        return ""
+
+    def state(self) -> State:
+        return {
+            "seen": {str(actor): [life, after, sorted(skipped)] for actor, (life, after, skipped) in self._seen.items()},
+            "dropped": dict(self.dropped),
+        }
+
+    def restore(self, state: State) -> None:
+        self._seen = {int(actor): (life, after, set(skipped)) for actor, (life, after, skipped) in state["seen"].items()}
+        self.dropped = Counter(state["dropped"])

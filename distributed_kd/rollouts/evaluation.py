@@ -1,0 +1,127 @@
+"""Full greedy episodes on seeds of their own: scores, agreement with the teacher, time per decision."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from distributed_kd.config import EnvConfig
+from distributed_kd.envs.spec import make
+from distributed_kd.records import EnvSpec, Evaluation, PolicyScore, Weights
+from distributed_kd.rollouts.policies import Policies
+
+RANDOM = "random"
+HELD_OUT_STATES = 1_000
+TIMED_DECISIONS = 300
+
+Act = Callable[[NDArray], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Played:
+    """Episodes of one policy: returns [E], lengths [E], and every observation it acted on [sum of lengths, *shape]."""
+
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    observations: NDArray
+
+
+def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int]) -> Played:
+    """Play one whole episode in each environment, all side by side, with true rewards and the environment's own ends."""
+    shape = (len(envs), *spec.observation_shape)
+    now = np.empty(shape, spec.observation_dtype)
+    for lane, (env, seed) in enumerate(zip(envs, seeds, strict=True)):
+        now[lane] = env.reset(seed=int(seed))[0]
+    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
+    playing = np.arange(len(envs))
+    seen = []
+    while len(playing):
+        observation = now[playing]
+        seen.append(observation)
+        ended = np.zeros(len(playing), np.bool_)
+        for place, (lane, action) in enumerate(zip(playing, act(observation), strict=True)):
+            now[lane], reward, terminated, truncated, _ = envs[lane].step(int(action) + spec.action_start)
+            returns[lane] += float(reward)
+            lengths[lane] += 1
+            ended[place] = terminated or truncated
+        playing = playing[~ended]
+    return Played(tuple(returns.tolist()), tuple(lengths.tolist()), np.concatenate(seen))
+
+
+class Evaluator:
+    """Scores all policies of a run, the random one among them, on the same seeds.
+
+    Evaluations while training share one set of seeds; the last one, which is reported, has a set that nothing was chosen on.
+    """
+
+    def __init__(
+        self, *, env: EnvConfig, spec: EnvSpec, networks: Mapping[str, nn.Module], episodes: int, seed: np.random.SeedSequence
+    ):
+        self._spec = spec
+        self._policies = Policies(networks)
+        self._envs = [make(env) for _ in range(episodes)]
+        progress, final = seed.spawn(2)
+        self._seeds = {False: progress.generate_state(episodes), True: final.generate_state(episodes)}
+        self._random_scores: dict[bool, PolicyScore] = {}
+
+    def evaluate(self, weights: Weights, final: bool) -> Evaluation:
+        """Play every policy; `final` takes the held-out seeds and also times decisions on one CPU thread."""
+        began = time.perf_counter()
+        self._policies.load(weights)
+        seeds = self._seeds[final]
+        teacher = self._play("teacher", seeds)
+        held_out = _some(teacher.observations, seeds)
+        taught = self._policies.greedy("teacher", held_out)
+        scores = {RANDOM: self._random_score(final)}
+        for name in self._policies.networks:
+            played = teacher if name == "teacher" else self._play(name, seeds)
+            scores[name] = PolicyScore(
+                played.returns,
+                played.lengths,
+                weights.version,
+                agreement=float((self._policies.greedy(name, held_out) == taught).mean()),
+                decision_microseconds=self._time(name, held_out) if final else float("nan"),
+            )
+        return Evaluation(weights.version, time.perf_counter() - began, scores)
+
+    def _play(self, name: str, seeds: NDArray) -> Played:
+        return play(self._envs, self._spec, lambda observation: self._policies.greedy(name, observation), seeds)
+
+    def _random_score(self, final: bool) -> PolicyScore:
+        if final not in self._random_scores:
+            random = np.random.default_rng(self._seeds[final])
+            played = play(
+                self._envs, self._spec, lambda seen: random.integers(0, self._spec.actions, len(seen)), self._seeds[final]
+            )
+            self._random_scores[final] = PolicyScore(played.returns, played.lengths, version=-1)
+        return self._random_scores[final]
+
+    def _time(self, name: str, observations: NDArray) -> float:
+        """Median microseconds of one decision for one observation, with one thread."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            taken = []
+            for turn in range(TIMED_DECISIONS):
+                one = observations[turn % len(observations)][None]
+                began = time.perf_counter()
+                self._policies.greedy(name, one)
+                taken.append(time.perf_counter() - began)
+            return float(np.median(taken) * 1e6)
+        finally:
+            torch.set_num_threads(threads)
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+
+def _some(observations: NDArray, seeds: NDArray) -> NDArray:
+    """Up to HELD_OUT_STATES of them, without order."""
+    chosen = np.random.default_rng(seeds).permutation(len(observations))[:HELD_OUT_STATES]
+    return observations[chosen]

@@ -1,0 +1,33 @@
+"""The networks of a run as a rollout or an evaluation holds them: filled with published weights, acting greedily."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from distributed_kd.networks import load_flat
+from distributed_kd.records import Weights
+
+
+class Policies:
+    """Named networks on the CPU, refilled whenever newer weights are handed in."""
+
+    def __init__(self, networks: Mapping[str, nn.Module]):
+        self.networks = dict(networks)
+        self.version = -1
+
+    def load(self, weights: Weights) -> None:
+        """Take over a publication, unless it is the one at hand. Raises ValueError where a network does not fit."""
+        if weights.version == self.version:
+            return
+        for name, network in self.networks.items():
+            load_flat(network, weights.flat[name])
+        self.version = weights.version
+
+    @torch.inference_mode()
+    def greedy(self, name: str, observation: NDArray) -> NDArray[np.int64]:
+        """Best actions [N] for observations [N, *shape]."""
+        # Rows out of the vector environments are contiguous and ours for the call, so they are shared, not copied.
+        return self.networks[name](torch.from_numpy(np.ascontiguousarray(observation))).argmax(1).numpy()

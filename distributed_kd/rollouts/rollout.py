@@ -1,0 +1,167 @@
+"""One rollout: lanes of the environment driven by the teacher and the students, T steps at a time."""
+
+import time
+import traceback
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from distributed_kd.config import EnvConfig, ExplorationConfig, RolloutsConfig
+from distributed_kd.envs.lanes import make_lanes
+from distributed_kd.errors import EnvironmentFault
+from distributed_kd.maths.schedules import epsilon_ladder, linear
+from distributed_kd.records import EnvSpec, EpisodeStats, Segment, State, Weights
+from distributed_kd.replay.segments import lay_out
+from distributed_kd.rollouts.exploration import LanePlan
+from distributed_kd.rollouts.policies import Policies
+
+
+class Rollout:
+    """Steps its lanes and returns what they saw. Owns its lanes, its random stream and its sequence numbers."""
+
+    def __init__(
+        self,
+        *,
+        env: EnvConfig,
+        spec: EnvSpec,
+        networks: Mapping[str, nn.Module],
+        plan: LanePlan,
+        rollouts: RolloutsConfig,
+        exploration: ExplorationConfig,
+        gamma: float,
+        seed: np.random.SeedSequence,
+        actor: int,
+        incarnation: int = 0,
+    ):
+        self._spec, self._plan, self._exploration, self._gamma = spec, plan, exploration, gamma
+        self._steps, self._student_epsilon = rollouts.steps_per_segment, rollouts.student_epsilon
+        self._actor, self._incarnation, self._sequence = actor, incarnation, 0
+        lane_seed, action_seed = seed.spawn(2)
+        self._random = np.random.default_rng(action_seed)
+        self._policies = Policies(networks)
+        self._groups = _groups(plan.policy, list(networks))
+        self._lanes = make_lanes(env, spec, len(plan.policy), lane_seed)
+        self._observation = self._lanes.reset().copy()
+        self._return = np.zeros(len(plan.policy))
+        self._length = np.zeros(len(plan.policy), np.int64)
+
+    def collect(self, weights: Weights, progress: float) -> tuple[Segment, EpisodeStats]:
+        """Play T steps in every lane with these weights.
+
+        `progress` is the share of the run that is over, from 0 to 1. Raises EnvironmentFault where the environment fails.
+        """
+        began = time.perf_counter()
+        self._policies.load(weights)
+        lanes = len(self._plan.policy)
+        shape = (self._steps, lanes)
+        observation = np.empty((*shape, *self._spec.observation_shape), self._spec.observation_dtype)
+        after = np.empty_like(observation)
+        action = np.empty(shape, np.int64)
+        reward = np.empty(shape, np.float64)
+        terminated, ended = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
+        explores = self._random.random(shape) < self._epsilon(progress)
+        random_action = self._random.integers(0, self._spec.actions, shape)
+        finished: list[tuple[NDArray, NDArray, NDArray]] = []
+        for step in range(self._steps):
+            observation[step] = self._observation
+            action[step] = np.where(explores[step], random_action[step], self._greedy(observation[step]))
+            taken = self._step(action[step])
+            reward[step], terminated[step] = taken.reward, taken.terminated
+            ended[step] = taken.terminated | taken.truncated
+            after[step] = taken.after
+            # A copy, since the lanes may write their next observation into the same array.
+            self._observation = np.array(taken.observation)
+            self._return += taken.reward
+            self._length += 1
+            if ended[step].any():
+                over = np.flatnonzero(ended[step])
+                finished.append((self._plan.policy[over], self._return[over], self._length[over]))
+                self._return[over], self._length[over] = 0.0, 0
+        if not np.isfinite(reward).all():
+            raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): a reward is not finite. Mend it")
+        segment = lay_out(
+            name=(self._actor, self._incarnation, self._sequence),
+            observation=observation,
+            action=action,
+            reward=reward,
+            terminated=terminated,
+            ended=ended,
+            after=after,
+            gamma=self._gamma,
+            policy=self._plan.policy,
+            version=weights.version,
+        )
+        if segment.observation.dtype.kind == "f" and not np.isfinite(segment.observation).all():
+            raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): an observation is not finite. Mend it")
+        stats = EpisodeStats(
+            self._actor,
+            self._incarnation,
+            self._sequence,
+            segment.steps,
+            weights.version,
+            time.perf_counter() - began,
+            *(np.concatenate(column) if finished else np.empty(0, kind) for column, kind in _columns(finished)),
+        )
+        self._sequence += 1
+        return segment, stats
+
+    def _epsilon(self, progress: float) -> NDArray[np.float64]:
+        """[N]: the teacher's lanes stand on the ladder, the students' have one epsilon."""
+        schedule = self._exploration
+        epsilon = linear(schedule.start, schedule.end, schedule.fraction, progress)
+        ladder = epsilon_ladder(epsilon, self._plan.rung, schedule.ladder)
+        return np.where(self._plan.policy == 0, ladder, self._student_epsilon)
+
+    def _greedy(self, observation: NDArray) -> NDArray[np.int64]:
+        action = np.empty(len(observation), np.int64)
+        for name, lanes in self._groups:
+            action[lanes] = self._policies.greedy(name, observation[lanes])
+        return action
+
+    def _step(self, action: NDArray[np.int64]):
+        try:
+            return self._lanes.step(action)
+        except Exception as error:  # whatever the user's environment raises ends the run with its traceback
+            last = traceback.format_exc().strip().splitlines()
+            where = next((line.strip() for line in reversed(last) if line.strip().startswith("File ")), "")
+            raise EnvironmentFault(
+                f"the environment failed (env.id={self._spec.id}): rollout {self._actor} in segment {self._sequence}: "
+                f"{type(error).__name__}: {error} {where}. Mend it"
+            ) from error
+
+    def state(self) -> State:
+        """All that decides what this rollout collects next, but for the weights it is given."""
+        return {
+            "lanes": self._lanes.state(),
+            "random": self._random.bit_generator.state,
+            "return": self._return.copy(),
+            "length": self._length.copy(),
+            "sequence": self._sequence,
+        }
+
+    def restore(self, state: State) -> None:
+        self._observation = np.array(self._lanes.restore(state["lanes"]))
+        self._random.bit_generator.state = state["random"]
+        self._return, self._length = state["return"].copy(), state["length"].copy()
+        self._sequence = state["sequence"]
+
+    @property
+    def sequence(self) -> int:
+        """Segments collected so far."""
+        return self._sequence
+
+    def close(self) -> None:
+        self._lanes.close()
+
+
+def _groups(policy: NDArray[np.int16], names: list[str]) -> list[tuple[str, slice]]:
+    """The lanes of each policy that drives any, as one slice."""
+    numbers, first, count = np.unique(policy, return_index=True, return_counts=True)
+    return [(names[n], slice(f, f + c)) for n, f, c in zip(numbers, first.tolist(), count.tolist(), strict=True)]
+
+
+def _columns(finished: list[tuple[NDArray, NDArray, NDArray]]):
+    """policy, return and length of the episodes that ended, each with its type for when there are none."""
+    return zip(zip(*finished, strict=True) if finished else ((), (), ()), (np.int16, np.float64, np.int64), strict=True)

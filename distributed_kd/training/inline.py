@@ -1,0 +1,109 @@
+"""The loop in one process, without Ray: for debugging, and the same to the bit whenever it is run with one seed."""
+
+import time
+
+import torch
+
+from distributed_kd.errors import EnvironmentFault
+from distributed_kd.learning.learner import Learner
+from distributed_kd.records import Evaluation, LearnerReport
+from distributed_kd.replay.replay import Replay
+from distributed_kd.rollouts.evaluation import Evaluator
+from distributed_kd.rollouts.rollout import Rollout
+from distributed_kd.training.parts import device_of
+from distributed_kd.training.run import Run
+
+BATCHES_AT_ONCE = 8
+
+
+def train(run: Run) -> Evaluation | None:
+    """Collect a segment, store it, learn as much as the pace allows, and so on until the run is over.
+
+    Time decides only when to evaluate and when to save, and neither changes what is learned.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _train(run)
+    finally:
+        torch.set_num_threads(threads)
+
+
+train.restores_rollouts = True
+
+
+def _train(run: Run) -> Evaluation | None:
+    parts, bounds, journal = run.parts, run.bounds, run.journal
+    replay = Replay(**parts.replay())
+    learner = Learner(**parts.learner(device_of(run.config.learner.device)))
+    rollouts = [Rollout(**parts.rollout(actor, run.incarnation)) for actor in range(run.config.rollouts.actors)]
+    evaluator = Evaluator(**parts.evaluator())
+    if run.restored:
+        learner.restore(run.state_of("learner"))
+        replay.restore(run.state_of("replay"))
+        for actor, state in (run.state_of("rollouts") or {}).items():
+            rollouts[int(actor)].restore(state)
+        journal.resumed(learner.updates, replay.receipt())
+
+    def save(with_rollouts: bool = True) -> None:
+        lanes = {str(actor): rollout.state() for actor, rollout in enumerate(rollouts)} if with_rollouts else None
+        run.save(learner.state(), replay.state(), lanes)
+
+    try:
+        weights = learner.weights()
+        while not run.stop and not _is_over(run, learner):
+            turn = min(rollouts, key=lambda rollout: rollout.sequence)
+            try:
+                segment, stats = turn.collect(weights, journal.progress)
+            except EnvironmentFault:
+                save(with_rollouts=False)  # what was learned so far is kept; the broken lanes are not
+                raise
+            journal.collected(stats)
+            journal.counted(replay.add(segment))
+            _learn(run, replay, learner)
+            weights = learner.weights()
+            journal.tick()
+            if run.evaluation_timer.due:
+                run.evaluated(evaluator.evaluate(weights, final=False), cores=1)
+            if run.checkpoint_timer.due:
+                save()
+        save()
+        if run.stop:
+            return None
+        journal.phase = "evaluation"
+        final = evaluator.evaluate(weights, final=True)
+        journal.evaluated(final)
+        return final
+    finally:
+        evaluator.close()
+        for rollout in rollouts:
+            rollout.close()
+
+
+def _is_over(run: Run, learner: Learner) -> bool:
+    return run.bounds.learning_is_over(learner.updates) or run.bounds.inserting_is_over(run.journal.generated)
+
+
+def _learn(run: Run, replay: Replay, learner: Learner) -> None:
+    """Draw and learn until the pace gives no more; without a pace, as much as between two publications."""
+    began, before, busy = time.time(), learner.updates, 0.0
+    progress = run.journal.progress
+    most = run.config.learner.updates_per_call if run.config.replay.samples_per_insert == 0 else 2**62
+    if run.config.stop.updates:
+        most = min(most, run.config.stop.updates - before)
+    while (left := most - (learner.updates - before)) > 0:
+        batches, receipt = replay.sample(min(left, BATCHES_AT_ONCE))
+        if batches is None:
+            break
+        learning = time.perf_counter()
+        for batch in batches.split():
+            learner.update(batch, progress)
+        busy += time.perf_counter() - learning
+    else:
+        receipt = replay.receipt()
+    done = learner.updates - before
+    report = LearnerReport(
+        learner.updates, done, busy, 0.0, began, time.time(), done < most, receipt, learner.losses()
+    )
+    run.journal.learned(report)
+    run.journal.counted(receipt)

@@ -1,0 +1,191 @@
+"""One run from its folder to its summary, whichever loop drives it."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from distributed_kd import networks, run_file
+from distributed_kd.config import RunConfig
+from distributed_kd.errors import CheckpointError, Problem
+from distributed_kd.records import EnvSpec, Evaluation, State
+from distributed_kd.storage import checkpoints
+from distributed_kd.storage.checkpoints import Checkpoint
+from distributed_kd.storage.metrics import Metrics
+from distributed_kd.storage.run_folder import RunFolder
+from distributed_kd.training.bounds import Bounds
+from distributed_kd.training.journal import Journal, Snapshot
+from distributed_kd.training.parts import Parts
+from distributed_kd.training.stopping import StopSignal
+from distributed_kd.training.summary import summarise
+
+MAY_CHANGE = ("stop", "evaluation", "checkpoint", "learner")
+"""Tables of the run file that a resumed run may change"""
+EVALUATION_SHARE = 0.1
+"""Share of the machine that evaluation may take while training"""
+
+
+@dataclass
+class Timer:
+    """When something that recurs is due; 0 seconds = never."""
+
+    every_seconds: float
+    _next: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self, at_least: float = 0.0) -> None:
+        """Start waiting anew, and `at_least` so many seconds."""
+        self._next = time.monotonic() + max(self.every_seconds, at_least)
+
+    @property
+    def due(self) -> bool:
+        return self.every_seconds > 0 and time.monotonic() >= self._next
+
+
+@dataclass
+class Run:
+    """What a loop is given: the parts to build, the bounds to keep, and whom to tell."""
+
+    config: RunConfig
+    spec: EnvSpec
+    parts: Parts
+    bounds: Bounds
+    journal: Journal
+    stop: StopSignal
+    folder: RunFolder
+    restored: Checkpoint | None
+    incarnation: int
+
+    def __post_init__(self) -> None:
+        self.checkpoint_timer = Timer(self.config.checkpoint.every_seconds)
+        self.evaluation_timer = Timer(self.config.evaluation.every_seconds)
+
+    def state_of(self, part: str) -> State | None:
+        """What the checkpoint that the run goes on from holds of a part."""
+        return self.restored.parts.get(part) if self.restored else None
+
+    def evaluated(self, evaluation: Evaluation, cores: int) -> None:
+        """Tell of an evaluation that took one of so many cores, and wait until it was a small share of the machine."""
+        self.journal.evaluated(evaluation)
+        self.evaluation_timer.restart(at_least=evaluation.seconds / (EVALUATION_SHARE * cores))
+
+    def save(self, learner: State, replay: State, rollouts: State | None = None) -> None:
+        """Commit a checkpoint of states that were taken at one moment."""
+        parts = {"learner": learner, "replay": replay, "journal": {**self.journal.state(), "incarnation": self.incarnation}}
+        if rollouts is not None:
+            parts["rollouts"] = rollouts
+        about = {
+            "policies": list(self.config.policies),
+            "config_sha256": hashlib.sha256(run_file.encode(self.config).encode()).hexdigest(),
+            "env_steps": self.journal.generated,
+        }
+        checkpoints.save(self.folder.checkpoints, self.journal.updates, parts, about, self.config.checkpoint.keep)
+        self.checkpoint_timer.restart()
+
+
+Loop = Callable[[Run], Evaluation | None]
+"""Drives a run until its bounds or a signal end it; gives the final evaluation, None after a signal."""
+
+
+def execute(
+    config: RunConfig,
+    spec: EnvSpec,
+    folder: RunFolder,
+    loop: Loop,
+    restored: Checkpoint | None = None,
+    show: Callable[[Snapshot], None] = lambda _: None,
+) -> tuple[dict, int]:
+    """Train in a locked folder and write its summary; gives the summary and the exit code.
+
+    Raises RunError where the run cannot go on; what was committed before stays, and the summary says "failed".
+    """
+    began = restored.parts["journal"] if restored else None
+    bounds = Bounds.of(config, earlier_seconds=began["seconds"] if began else 0.0)
+    metrics = Metrics(folder.metrics_file, folder.tb)
+    journal = Journal(config.policies, bounds, metrics, config.rollouts.actors, show)
+    if began:
+        journal.restore(began)
+    with StopSignal() as stop:
+        run = Run(
+            config,
+            spec,
+            Parts(config, spec),
+            bounds,
+            journal,
+            stop,
+            folder,
+            restored,
+            incarnation=_incarnation(restored, exact=getattr(loop, "restores_rollouts", False)),
+        )
+        status = "failed"
+        final = None
+        try:
+            final = loop(run)
+            journal.accounting()
+            status = stop.status
+        finally:
+            journal.flush()
+            metrics.close()
+            summary = summarise(config, spec, journal, status, final)
+            folder.write_summary(summary)
+    return summary, stop.exit_code
+
+
+def _incarnation(restored: Checkpoint | None, exact: bool) -> int:
+    """Rollouts that do not go on to the bit begin a new life, so that nothing of the old one is taken for theirs."""
+    if restored is None:
+        return 0
+    earlier = restored.parts["journal"]["incarnation"]
+    return earlier if exact and "rollouts" in restored.parts else earlier + 1
+
+
+def open_checkpoint(folder: RunFolder, config: RunConfig, before: RunConfig) -> Checkpoint:
+    """The newest good checkpoint of a run that goes on with `config`.
+
+    Raises CheckpointError where the configuration changed in what may not change, or where none is whole or fits.
+    """
+    wrong = [
+        Problem("the run was made with another value", key, new, f"it is {old} in {folder.config_file}",
+                f"Leave it, or start a new run; only {', '.join(MAY_CHANGE)} may change")  # fmt: skip
+        for key, (old, new) in run_file.changed(before, config).items()
+        if key.partition(".")[0] not in MAY_CHANGE
+    ]
+    if wrong:
+        raise CheckpointError(*wrong)
+    return checkpoints.load_newest(folder.checkpoints)
+
+
+def check_fits(restored: Checkpoint, parts: Parts) -> None:
+    """Raise CheckpointError naming every network whose saved shapes are not those of the run file."""
+    misfits = []
+    learner = restored.parts["learner"]
+    for name, network in parts.networks().items():
+        saved = network_state(learner, name)
+        wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        found = {key: tuple(value.shape) for key, value in saved.items()} if saved else {}
+        misfits += [
+            Problem("the checkpoint does not fit", f"{name}.{key}", found.get(key, "missing"), f"the run file makes it {shape}",
+                    "Use the run file that the checkpoint was made with")  # fmt: skip
+            for key, shape in wanted.items()
+            if found.get(key) != shape
+        ]
+    if misfits:
+        raise CheckpointError(*misfits)
+
+
+def network_state(learner: State, name: str) -> State | None:
+    """One policy's parameters in the learner's state."""
+    owner = learner["teacher"] if name == "teacher" else learner["students"].get(name)
+    return owner["trained"]["network"] if owner else None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parameter_counts(parts: Parts) -> dict[str, int]:
+    return {name: networks.parameter_count(network) for name, network in parts.networks().items()}

@@ -1,0 +1,97 @@
+"""The summary of a run: what `summary.json` says."""
+
+import math
+
+import numpy as np
+
+from distributed_kd import networks
+from distributed_kd.config import RunConfig
+from distributed_kd.errors import InternalError
+from distributed_kd.maths.statistics import bootstrap_ci95, normalised_score
+from distributed_kd.records import EnvSpec, Evaluation, PolicyScore
+from distributed_kd.rollouts.evaluation import RANDOM
+from distributed_kd.training.journal import Journal
+from distributed_kd.training.parts import Parts
+
+
+def summarise(config: RunConfig, spec: EnvSpec, journal: Journal, status: str, final: Evaluation | None) -> dict:
+    """The run's answer as plain numbers; not a number where nothing was measured.
+
+    Without a final evaluation (the run was stopped) the scores are those of the newest one while training.
+    """
+    evaluation = final or journal.evaluation
+    counts = {name: networks.parameter_count(network) for name, network in Parts(config, spec).networks().items()}
+    teacher_mean, random_mean = _mean(evaluation, "teacher"), _mean(evaluation, RANDOM)
+    students = {}
+    for name, student in config.students.items():
+        score = evaluation.scores[name] if evaluation else None
+        students[name] = {
+            "parameters": counts[name],
+            "parameter_share": counts[name] / counts["teacher"],
+            **_returns(score),
+            "normalised_score": normalised_score(_mean(evaluation, name), random_mean, teacher_mean),
+            "action_agreement": score.agreement if score else math.nan,
+            "decision_microseconds": score.decision_microseconds if score else math.nan,
+            "updates": journal.updates,
+            "loss": student.loss,
+        }
+    teacher = evaluation.scores["teacher"] if evaluation else None
+    receipt = journal.receipt
+    return {
+        "env": config.env.id,
+        "seed": config.seed,
+        "status": status,
+        "env_steps": journal.generated,
+        "updates": journal.updates,
+        "wall_seconds": journal.bounds.seconds,
+        "random_return": random_mean,
+        "teacher": {
+            "parameters": counts["teacher"],
+            **_returns(teacher),
+            "decision_microseconds": teacher.decision_microseconds if teacher else math.nan,
+            "updates": journal.updates,
+        },
+        "students": students,
+        "throughput": journal.throughput(),
+        "replay": {
+            "inserted": receipt.inserted,
+            "evicted": receipt.evicted,
+            "size": receipt.size,
+            "sampled": receipt.sampled,
+            "samples_per_insert": journal.samples_per_insert,
+        },
+        "accounting": _accounting(journal, status),
+    }
+
+
+def _accounting(journal: Journal, status: str) -> dict[str, object]:
+    try:
+        return journal.accounting()
+    except InternalError:
+        if status != "failed":
+            raise
+        # A run that broke off is reported as it stands: what was under way is unknown.
+        dropped = dict(journal.receipt.dropped)
+        accepted = journal.receipt.inserted
+        unknown = journal.generated - accepted - sum(dropped.values())
+        return {
+            "generated": journal.generated,
+            "accepted": accepted,
+            "dropped": dropped,
+            "unknown": unknown,
+            "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
+        }
+
+
+def _mean(evaluation: Evaluation | None, name: str) -> float:
+    return float(np.mean(evaluation.scores[name].returns)) if evaluation else math.nan
+
+
+def _returns(score: PolicyScore | None) -> dict[str, object]:
+    if score is None:
+        return {"return_mean": math.nan, "return_ci95": [math.nan, math.nan], "episodes": 0}
+    return {
+        "return_mean": float(np.mean(score.returns)),
+        "return_ci95": list(bootstrap_ci95(score.returns)),
+        "episodes": len(score.returns),
+    }

@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distributed_kd.maths import statistics
+
+
+@pytest.mark.parametrize(
+    ("student", "expected"),
+    [(20.0, 0.0), (500.0, 1.0), (260.0, 0.5), (8.0, -0.025), (548.0, 1.1)],
+)
+def test_normalised_score_by_hand(student, expected):
+    # Random 20, teacher 500: 480 between them.
+    assert statistics.normalised_score(student, 20.0, 500.0) == pytest.approx(expected)
+
+
+def test_normalised_score_is_not_a_number_where_the_teacher_is_no_better_than_random():
+    assert math.isnan(statistics.normalised_score(30.0, 20.0, 20.0))
+
+
+def test_interquartile_mean_by_hand():
+    # In order -50 1 | 2 3 4 5 | 6 100: the mean of the middle four.
+    assert statistics.interquartile_mean([100, 3, 1, 2, 5, 4, -50, 6]) == 3.5
+
+
+def test_interquartile_mean_of_few_values_is_their_mean():
+    assert statistics.interquartile_mean([1.0, 2.0, 6.0]) == 3.0
+    assert statistics.interquartile_mean([7.0]) == 7.0
+
+
+def test_bootstrap_of_a_single_value():
+    assert statistics.bootstrap_ci95([7.5]) == (7.5, 7.5)
+
+
+def test_bootstrap_of_two_values_spans_both():
+    # Means of resamples: 0, 1/2 and 1 with 1/4, 1/2 and 1/4, so both tails hold far more than 2.5 %.
+    assert statistics.bootstrap_ci95([0.0, 1.0]) == (0.0, 1.0)
+
+
+def test_bootstrap_is_as_wide_as_the_normal_interval_on_a_normal_sample():
+    values = np.random.default_rng(3).normal(10.0, 2.0, size=200)
+    low, high = statistics.bootstrap_ci95(values, resamples=5000)
+    half = 1.96 * values.std() / math.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_bootstrap_repeats_itself_for_a_seed_and_only_then():
+    values = np.random.default_rng(0).normal(size=20)
+    assert statistics.bootstrap_ci95(values, seed=1) == statistics.bootstrap_ci95(values, seed=1)
+    assert statistics.bootstrap_ci95(values, seed=1) != statistics.bootstrap_ci95(values, seed=2)
+
+
+@pytest.mark.parametrize("values", [[], [[1.0, 2.0], [3.0, 4.0]]])
+def test_a_sample_is_flat_and_not_empty(values):
+    with pytest.raises(ValueError, match="at least one"):
+        statistics.bootstrap_ci95(values)
+    with pytest.raises(ValueError, match="at least one"):
+        statistics.interquartile_mean(values)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30), shift=st.floats(-100, 100))
+def test_both_means_and_the_interval_move_with_the_values(values, shift):
+    moved = [value + shift for value in values]
+    low, high = statistics.bootstrap_ci95(values, resamples=200)
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+    assert statistics.bootstrap_ci95(moved, resamples=200) == pytest.approx((low + shift, high + shift), abs=1e-6)
+    middle = statistics.interquartile_mean(values)
+    assert statistics.interquartile_mean(moved) == pytest.approx(middle + shift, abs=1e-6)
