@@ -1,6 +1,6 @@
 """The words of a run file: frozen dataclasses, one per table, that know their defaults and check themselves.
 
-`problems()` of each names everything wrong with it at once. Reading TOML and flags into them lives in `cli/`, not here.
+`problems()` of each names everything wrong with it at once. Reading TOML and flags into them lives in `run_file.py` and `flags.py`, not here.
 """
 
 import math
@@ -116,7 +116,7 @@ class TeacherConfig:
     """double DQN: the online network picks the action, the target network values it"""
     dueling: bool = False
     """separate value and advantage streams"""
-    target_update: float = 500
+    target_update: float = 500.0
     """updates between copies to the target network; below 1: Polyak rate per update"""
     max_grad_norm: float = 10.0
     """gradient norm above which the teacher's gradient is scaled down"""
@@ -129,7 +129,7 @@ class TeacherConfig:
         yield from _share(f"{key}.gamma", self.gamma, "bad discount")
         yield from _at_least(f"{key}.n_step", self.n_step, 1, "bad n-step")
         yield from _above_zero(f"{key}.target_update", self.target_update, "bad target update")
-        if self.target_update >= 1 and self.target_update != int(self.target_update):
+        if 1 <= self.target_update < math.inf and self.target_update != round(self.target_update):
             yield Problem("bad target update", f"{key}.target_update", self.target_update,
                           "1 and above counts updates, so it must be whole", f"Set --{key}.target_update {round(self.target_update)}")  # fmt: skip
         yield from _above_zero(f"{key}.max_grad_norm", self.max_grad_norm, "bad gradient clip")
@@ -173,7 +173,8 @@ class BehaviourConfig:
     def problems(self, key: str) -> Iterator[Problem]:
         for name in ("teacher", "students"):
             yield from _share(f"{key}.{name}", getattr(self, name), "bad share of lanes")
-        if not math.isclose(self.teacher + self.students, 1.0, abs_tol=1e-6):
+        in_range = 0 <= self.teacher <= 1 and 0 <= self.students <= 1
+        if in_range and not math.isclose(self.teacher + self.students, 1.0, abs_tol=1e-6):
             yield Problem("bad shares of lanes", key, f"{self.teacher} + {self.students}", "they must add up to 1",
                           f"Set --{key}.students {1 - self.teacher:g}")  # fmt: skip
 
@@ -312,6 +313,17 @@ class RunConfig:
         yield from self.learner.problems()
         yield from self.evaluation.problems()
         yield from self.checkpoint.problems()
+        yield from self._fit_problems()
+
+    def _fit_problems(self) -> Iterator[Problem]:
+        """What one table asks for against what another allows."""
+        longest = 2 * self.rollouts.segment_steps  # every step can end an episode, whose last observation takes a row
+        if self.replay.capacity < longest:
+            yield Problem("replay too small", "replay.capacity", self.replay.capacity, f"one segment can take {longest} rows",
+                          f"Set --replay.capacity {longest} or more")  # fmt: skip
+        if self.stop.env_steps and self.replay.warmup >= self.stop.env_steps:
+            yield Problem("warm-up never ends", "replay.warmup", self.replay.warmup, f"the run ends at {self.stop.env_steps} steps",
+                          f"Set --replay.warmup {self.stop.env_steps // 10} or less")  # fmt: skip
 
     def _student_problems(self) -> Iterator[Problem]:
         if not self.students:

@@ -15,7 +15,9 @@ class Problem:
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.key}={self.value}): {self.why}. {self.fix}"
+        text = f"{self.what} ({self.key}={self.value}): {self.why}. {self.fix}"
+        # What a user gave may hold line breaks and escape sequences; the message stays one line that moves no cursor.
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class RunError(Exception):

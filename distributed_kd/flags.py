@@ -60,14 +60,15 @@ def parse_run(args: Sequence[str], tables: Mapping[str, Any], prog: str) -> RunC
             problems.append(Problem("conflicting flags", key, said, why, "Keep one of the two"))
             continue
         given[key] = said
-        if not words:
-            problems.append(Problem("no value", key, "", "a flag needs a value", f"Give one behind --{flag}"))
-        elif path[0] == "students" and path[1:] in [(name,) for name in names] and words == ["none"]:
+        leaf, kwarg = _leaf(path), key.startswith(KWARGS) and all(path)
+        if path[0] == "students" and path[1:] in [(name,) for name in names] and words == ["none"]:
             dropped.append(path[1])
-        elif key.startswith(KWARGS) and all(path):
-            _set(over, path, _literal(words[0]) if len(words) == 1 else [_literal(word) for word in words])
-        elif (leaf := _leaf(path)) is None:
+        elif leaf is None and not kwarg:
             problems.append(_unknown(path, said, names, prog))
+        elif not words:
+            problems.append(Problem("no value", key, "", "a flag needs a value", f"Give one behind --{flag}"))
+        elif leaf is None:
+            _set(over, path, _literal(words[0]) if len(words) == 1 else [_literal(word) for word in words])
         else:
             if path[0] == "students" and path[1] not in names:
                 names.append(path[1])
@@ -204,7 +205,7 @@ def _unknown(path: tuple[str, ...], said: str, names: list[str], prog: str) -> P
     if path[0] == "students":
         if len(path) == 2 and path[1] not in names:
             close = nearest(path[1], names)
-            again = f"Did you mean --students.{close} {said}?".replace(" ?", "?")
+            again = f"Did you mean --students.{close}{' none' if said == 'none' else ''}?"
             fix = again if close else f"The students are {', '.join(names) or 'none yet'}"
             return Problem("unknown student", key, said, "there is none of this name", fix)
         known = [f"students.{name}.{k}" for name in [*path[1:2], *names] for k in leaves(StudentConfig())]

@@ -22,6 +22,10 @@ LARGEST = 2**63  # TOML's whole numbers have 64 bits
 SCALARS = (bool, int, float, str, date, datetime, time)
 
 
+class _Misfit(Exception):
+    """A value is not of the type that its key holds."""
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigurationError where it cannot be read, with the line that is broken."""
     try:
@@ -127,13 +131,13 @@ def _read_table(default: Any, table: Mapping[str, object], at: str, problems: li
             continue
         try:
             taken[name] = _read_value(hints[name], value, getattr(default, name), key, problems)
-        except TypeError:
-            problems.append(_misfit(key, name, value, hints[name], getattr(default, name)))
+        except _Misfit:
+            problems.append(_wrong_type(key, name, value, hints[name], getattr(default, name)))
     return replace(default, **taken)
 
 
 def _read_value(hint: Any, value: object, default: Any, key: str, problems: list[Problem]) -> Any:
-    """`value` as the type `hint`. Raises TypeError where it is none."""
+    """`value` as the type `hint`. Raises _Misfit where it is none."""
     if is_dataclass(hint):
         return _read_table(default, _as_table(value), key, problems)
     if get_origin(hint) is dict:
@@ -141,7 +145,7 @@ def _read_value(hint: Any, value: object, default: Any, key: str, problems: list
         return _read_students(_as_table(value), key, problems) if item is StudentConfig else dict(_as_table(value))
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
-            raise TypeError
+            raise _Misfit
         return tuple(_read_scalar(get_args(hint)[0], item) for item in value)
     return _read_scalar(hint, value)
 
@@ -152,13 +156,13 @@ def _read_students(table: Mapping[str, object], key: str, problems: list[Problem
         if isinstance(student, Mapping):
             students[name] = _read_table(StudentConfig(), student, f"{key}.{name}", problems)
         else:
-            problems.append(_misfit(f"{key}.{name}", name, student, StudentConfig, None))
+            problems.append(_wrong_type(f"{key}.{name}", name, student, StudentConfig, None))
     return students
 
 
 def _as_table(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise TypeError
+        raise _Misfit
     return value
 
 
@@ -167,20 +171,20 @@ def _read_scalar(hint: Any, value: object) -> Any:
         for arm in get_args(hint):
             try:
                 return _read_scalar(arm, value)
-            except TypeError:
+            except _Misfit:
                 continue
-        raise TypeError
+        raise _Misfit
     if get_origin(hint) is Literal:
         # `True == 1` and `False == 0`, so the types are compared too.
         if any(type(value) is type(choice) and value == choice for choice in get_args(hint)):
             return value
-        raise TypeError
+        raise _Misfit
     if hint is float and type(value) is int and abs(value) < LARGEST:
         return float(value)
     if hint is int and type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not hint or (hint is int and not -LARGEST <= value < LARGEST):
-        raise TypeError
+        raise _Misfit
     return value
 
 
@@ -192,7 +196,7 @@ def _unknown(key: str, name: str, value: object, at: str, names: Iterable[str]) 
     return Problem(f"unknown {kind}", one_line(key), shown(value), f"{where} no {kind} of this name", fix)
 
 
-def _misfit(key: str, name: str, value: object, hint: Any, default: object) -> Problem:
+def _wrong_type(key: str, name: str, value: object, hint: Any, default: object) -> Problem:
     """The problem of a value that is not of the type `hint`."""
     what = "wrong type"
     fix = f"Write for example {name} = {shown(default)}"
@@ -201,7 +205,7 @@ def _misfit(key: str, name: str, value: object, hint: Any, default: object) -> P
     if is_dataclass(hint) or get_origin(hint) is dict:
         fix = f"Write its keys under [{one_line(key)}]"
     choices = [c for arm in (hint, *get_args(hint)) if get_origin(arm) is Literal for c in get_args(arm)]
-    if choices and isinstance(value, type(choices[0])):
+    if choices and type(value) is type(choices[0]):
         what = "unknown choice"
         close = nearest(value, choices) if isinstance(value, str) else None
         fix = f"Did you mean {shown(close)}?" if close else fix

@@ -65,7 +65,7 @@ class LearnerActor:
             wait_seconds=self._waited,
             started=began,
             ended=time.time(),
-            starved=done < updates,
+            starved=ask and done < updates,
             receipt=self._receipt,
             losses=self._learner.losses(),
         )

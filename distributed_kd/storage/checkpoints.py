@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,9 +57,7 @@ class _Damaged(Exception):
     """Why a checkpoint cannot be used, behind the name of its file."""
 
 
-def save(
-    folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str, object], keep: int = 3
-) -> Path:  # fmt: skip
+def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str, object], keep: int) -> Path:
     """Commit a checkpoint and prune the folder to the `keep` newest; gives the checkpoint's folder.
 
     Checkpoints of a later step are of a course that was given up (damaged, or rolled back behind): they are removed
@@ -87,12 +85,10 @@ def save(
             temporary.mkdir()
             files = {}
             for part, (text, part_arrays) in encoded.items():
-                for file, chunks in (
-                    (f"{part}.safetensors", safetensors_chunks(part_arrays)),
-                    (f"{part}.json", [text]),
-                ):
-                    size, digest = write_synced(temporary / file, chunks)
-                    files[file] = {"bytes": size, "sha256": digest}
+                contents = {"safetensors": safetensors_chunks(part_arrays), "json": [text]}
+                for ending, chunks in contents.items():
+                    size, digest = write_synced(temporary / f"{part}.{ending}", chunks)
+                    files[f"{part}.{ending}"] = {"bytes": size, "sha256": digest}
             manifest = {"schema": SCHEMA, "step": step, "parts": list(parts), "files": files}
             write_synced(temporary / MANIFEST, [_seal(manifest | {"about": json.loads(about_text)})])
             sync_folder(temporary)
@@ -174,24 +170,34 @@ def _prune(folder: Path, written: Path, keep: int) -> None:
 
 
 def _seal(manifest: Mapping[str, object]) -> bytes:
-    """The manifest's bytes, its own hash among them: the sha256 of these bytes with zeros in the hash's place."""
+    """The manifest's bytes, its own hash last: the sha256 of these bytes with zeros in the hash's place."""
     text = json.dumps({**manifest, "manifest_sha256": _NO_DIGEST}, indent=1)
-    return text.replace(_NO_DIGEST, hashlib.sha256(text.encode()).hexdigest()).encode()
+    before, _, after = text.rpartition(_NO_DIGEST)
+    return f"{before}{hashlib.sha256(text.encode()).hexdigest()}{after}".encode()
 
 
 def _load(path: Path, step: int) -> tuple[dict[str, State], dict[str, object]]:
     manifest = _read_manifest(path / MANIFEST)
+    try:
+        names = _check_manifest(manifest, path, step)
+    except (KeyError, TypeError, AttributeError) as error:  # sealed, but written by something else
+        raise _Damaged(f"{MANIFEST}: it is no manifest") from error
+    return {name: _read_part(path, name) for name in names}, manifest["about"]
+
+
+def _check_manifest(manifest: Mapping, path: Path, step: int) -> list[str]:
+    """Check every file that the manifest lists; gives the names of the parts."""
     if manifest["schema"] != SCHEMA:
         raise _Damaged(f"{MANIFEST}: schema {manifest['schema']}, where this version reads {SCHEMA}")
     if manifest["step"] != step:
         raise _Damaged(f"{MANIFEST}: it is of step {manifest['step']}")
     names, files = manifest["parts"], manifest["files"]
     expected = {f"{name}.{ending}" for name in names for ending in ("json", "safetensors")}
-    if set(files) != expected or not all(NAME.match(name) for name in names):
+    if set(files) != expected or not all(NAME.match(name) for name in names) or not isinstance(manifest["about"], dict):
         raise _Damaged(f"{MANIFEST}: its files are not those of its parts")
     for name in sorted(expected):
-        _verify(path / name, **files[name])
-    return {name: _read_part(path, name) for name in names}, manifest["about"]
+        _verify(path / name, files[name]["bytes"], files[name]["sha256"])
+    return names
 
 
 def _read_manifest(path: Path) -> dict[str, object]:
@@ -215,17 +221,17 @@ def _check_regular(path: Path) -> None:
         raise _Damaged(f"{path.name}: it is no regular file")
 
 
-def _verify(path: Path, bytes: int, sha256: str) -> None:
+def _verify(path: Path, expected_size: int, expected_digest: str) -> None:
     try:
         _check_regular(path)
         size = path.stat().st_size
-        if size != bytes:
-            raise _Damaged(f"{path.name}: {size} bytes, not {bytes}")
+        if size != expected_size:
+            raise _Damaged(f"{path.name}: {size} bytes, not {expected_size}")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _Damaged(f"{path.name}: {error.strerror}") from error
-    if digest != sha256:
+    if digest != expected_digest:
         raise _Damaged(f"{path.name}: sha256 differs")
 
 

@@ -216,8 +216,9 @@ class Journal:
             normalised={name: normalised_score(one, scores[RANDOM], scores["teacher"]) for name, one in scores.items()},
         )
 
-    def state(self) -> State:
-        return {"generated": self.generated, "seconds": self.bounds.seconds}
+    def state(self, unstored_steps: int = 0) -> State:
+        """What a resumed run must know, as if `unstored_steps` of the steps generated had never been."""
+        return {"generated": self.generated - unstored_steps, "seconds": self.bounds.seconds}
 
     def restore(self, state: State) -> None:
         """Go on from an earlier process's count of steps."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from distributed_kd import networks, run_file
+from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, Problem
 from distributed_kd.records import EnvSpec, Evaluation, State
@@ -72,9 +72,13 @@ class Run:
         self.journal.evaluated(evaluation)
         self.evaluation_timer.restart(at_least=evaluation.seconds / (EVALUATION_SHARE * cores))
 
-    def save(self, learner: State, replay: State, rollouts: State | None = None) -> None:
-        """Commit a checkpoint of states that were taken at one moment."""
-        parts = {"learner": learner, "replay": replay, "journal": {**self.journal.state(), "incarnation": self.incarnation}}
+    def save(self, learner: State, replay: State, rollouts: State | None = None, unstored_steps: int = 0) -> None:
+        """Commit a checkpoint of states that were taken at one moment.
+
+        `unstored_steps` were generated but are not in the replay's state; a resumed run has never seen them.
+        """
+        journal = {**self.journal.state(unstored_steps), "incarnation": self.incarnation}
+        parts = {"learner": learner, "replay": replay, "journal": journal}
         if rollouts is not None:
             parts["rollouts"] = rollouts
         about = {
@@ -102,6 +106,9 @@ def execute(
 
     Raises RunError where the run cannot go on; what was committed before stays, and the summary says "failed".
     """
+    parts = Parts(config, spec)
+    if restored:
+        check_fits(restored, parts)
     began = restored.parts["journal"] if restored else None
     bounds = Bounds.of(config, earlier_seconds=began["seconds"] if began else 0.0)
     metrics = Metrics(folder.metrics_file, folder.tb)
@@ -112,7 +119,7 @@ def execute(
         run = Run(
             config,
             spec,
-            Parts(config, spec),
+            parts,
             bounds,
             journal,
             stop,
@@ -186,6 +193,3 @@ def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-
-def parameter_counts(parts: Parts) -> dict[str, int]:
-    return {name: networks.parameter_count(network) for name, network in parts.networks().items()}

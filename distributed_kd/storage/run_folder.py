@@ -1,0 +1,179 @@
+"""The folder of one run: its name, what lies where in it, the lock of its driver. What the files say lives elsewhere."""
+
+import fcntl
+import json
+import os
+import re
+import socket
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import IO
+
+from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
+from distributed_kd.storage.files import replace_file, storage_errors, strict, strict_json
+
+
+def default_name(env_id: str, source_name: str, seed: int, now: float) -> str:
+    """`<env>__<preset or file name>__s<seed>__<UTC time>`; `now` in seconds since 1970, as of time.time()."""
+    parts = (env_id, source_name, f"s{seed}", datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ"))
+    return "__".join(re.sub(r"[^A-Za-z0-9._-]", "-", part)[:64] for part in parts)
+
+
+def unused(path: Path) -> Path:
+    """Make and give the first of `path`, `path-2`, `path-3`, ... that did not exist.
+
+    It is made here, empty, so that of two runs that start in the same second each gets its own.
+    Raises StorageError where it cannot be made.
+    """
+    with storage_errors("the run's folder could not be made", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in count(1):
+            candidate = path if attempt == 1 else path.with_name(f"{path.name}-{attempt}")
+            try:
+                candidate.mkdir()
+            except FileExistsError:
+                continue
+            return candidate
+    raise AssertionError("count() does not end")
+
+
+class RunFolder:
+    """One run's folder, from `create` or `open`; closing it (or leaving `with`) frees the lock, if it was taken."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path, config_toml: str) -> "RunFolder":
+        """A new run's folder with its config.toml, parents made.
+
+        Raises ConfigurationError where the folder holds anything, StorageError where it cannot be written.
+        """
+        if path.exists() and not path.is_dir():
+            fix = "Give another --out"
+            raise ConfigurationError(Problem("the folder cannot be made", "out", path, "a file is in its place", fix))
+        folder = cls(path)
+        with storage_errors("the run's folder could not be made", path):
+            path.mkdir(parents=True, exist_ok=True)
+            try:
+                if any(path.iterdir()):
+                    raise FileExistsError
+                folder.checkpoints.mkdir()  # of two that found it empty, one makes this
+            except FileExistsError:
+                fix = f'Go on with "python launch.py resume {path}", or give another --out'
+                problem = Problem("the folder is in use", "out", path, "it holds a run already", fix)
+                raise ConfigurationError(problem) from None
+        folder.write_config(config_toml)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The folder of a run that was created before; changes nothing and takes no lock.
+
+        Raises ConfigurationError where there is no config.toml.
+        """
+        folder = cls(path)
+        if not folder.config_file.is_file():
+            why, fix = "there is no config.toml in it", "Give the folder of a run, such as runs/NAME"
+            raise ConfigurationError(Problem("not the folder of a run", "path", path, why, fix))
+        return folder
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary_file(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def tb(self) -> Path:
+        return self.path / "tb"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def lock(self) -> "RunFolder":
+        """Take the folder for this driver, until `close` or the end of the process, however it ends.
+
+        Raises ConfigurationError with the holder's pid and host where another driver has it, StorageError where the
+        lock cannot be written.
+        """
+        if self._lock is not None:
+            return self
+        with storage_errors("the run's folder could not be locked", self.lock_file):
+            file = self.lock_file.open("a+", encoding="utf-8")
+            try:
+                # The kernel's lock dies with its process. The file itself is never removed: a driver that had opened
+                # it just before would lock a file without a name, and a third one could lock the next.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.truncate(0)
+                holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()}
+                file.write(json.dumps(holder) + "\n")
+                file.flush()
+            except BlockingIOError:
+                file.seek(0)
+                problem = Problem(
+                    "the folder is in use", "path", self.path, _holder(file.read(1000)), "Wait, or stop it"
+                )
+                file.close()
+                raise ConfigurationError(problem) from None
+            except BaseException:
+                file.close()
+                raise
+        self._lock = file
+        return self
+
+    def close(self) -> None:
+        """Free the lock; does nothing where there is none."""
+        if self._lock is not None:
+            file, self._lock = self._lock, None
+            file.close()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write_config(self, text: str) -> None:
+        """Put config.toml in place, atomically; raises StorageError."""
+        with storage_errors("the configuration could not be written", self.config_file):
+            replace_file(self.config_file, text.encode())
+
+    def write_summary(self, summary: dict[str, object]) -> None:
+        """Put summary.json in place, atomically, as strict JSON: NaN and infinities are null; raises StorageError."""
+        with storage_errors("the summary could not be written", self.summary_file):
+            replace_file(self.summary_file, f"{strict_json(summary, indent=2)}\n".encode())
+
+    def read_summary(self) -> dict[str, object] | None:
+        """summary.json, or None where the run has not written one; raises CheckpointError where it is damaged."""
+        try:
+            summary = json.loads(self.summary_file.read_bytes())
+            if not isinstance(summary, dict):
+                raise ValueError("it is no table")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            why, fix = " ".join(str(error).split()), "Remove it: the end of the run writes it anew"
+            raise CheckpointError(Problem("the summary cannot be read", "path", self.summary_file, why, fix)) from error
+        return summary
+
+
+def _holder(text: str) -> str:
+    try:
+        holder = strict(json.loads(text))
+        return f"process {holder['pid']} on {holder['host']} has been running in it since {holder['since']}"
+    except (ValueError, KeyError, TypeError):  # taken an instant ago: its name is not written yet
+        return "another process is running in it"

@@ -1,0 +1,124 @@
+"""Ray started or joined, the run's actors placed on it, and everything gone afterwards."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayTaskError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+import distributed_kd
+from distributed_kd.actors.evaluation_actor import EvaluationActor
+from distributed_kd.actors.learner_actor import LearnerActor
+from distributed_kd.actors.replay_actor import ReplayActor
+from distributed_kd.actors.rollout_actor import RolloutActor
+from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
+from distributed_kd.training.parts import device_of
+from distributed_kd.training.preflight import Plan, make_plan
+from distributed_kd.training.run import Run
+
+PLACEMENT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The run's actors."""
+
+    replay: ActorHandle
+    learner: ActorHandle
+    evaluator: ActorHandle
+    rollouts: list[ActorHandle]
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[None]:
+    """Ray for as long as the block lasts: the cluster at `address`, or one of our own that ends with it."""
+    # Workers must be able to import this package from wherever they are started.
+    package = {"py_modules": [str(Path(distributed_kd.__file__).parent)]} if address else None
+    if address is None:
+        # Whoever reaches Ray's ports runs code as us; a token of this run alone keeps other users of the machine out.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="error",
+            runtime_env=package,
+        )
+    except Exception as error:  # Ray raises errors of many kinds here, and each means that it could not be had
+        where = address or "on this machine"
+        why = " ".join(str(error).split())[:300]
+        raise RayError(
+            f"Ray could not be {'joined' if address else 'started'} (address={where}): {type(error).__name__}: {why}. "
+            "Give the address of a running cluster of the same Ray version, or leave --address out"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def placed(run: Run) -> Iterator[Cluster]:
+    """The run's actors on the Ray that was joined; they are ended with the block."""
+    resources = ray.cluster_resources()
+    plan = make_plan(run.config, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+    group = placement_group(plan.bundles, strategy="PACK")
+    try:
+        if not group.wait(timeout_seconds=PLACEMENT_SECONDS):
+            raise ResourceError(
+                f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
+                f"{resources.get('CPU', 0):g} CPU were free for {PLACEMENT_SECONDS} s. Wait, or lower --rollouts.actors"
+            )
+        yield _start(run, plan, group)
+    finally:
+        remove_placement_group(group)
+
+
+def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
+    """Create all actors, from the checkpoint where there is one, and see that they answer."""
+    parts, config = run.parts, run.config
+
+    def options(bundle: int, cpus: float, gpus: float = 0.0) -> dict[str, object]:
+        place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+        return {"num_cpus": cpus, "num_gpus": gpus, "scheduling_strategy": place, "max_restarts": 0, "max_task_retries": 0}
+
+    replay = ReplayActor.options(**options(0, plan.replay_cpus)).remote(run.state_of("replay"), **parts.replay())
+    receipt = calmly(replay.receipt.remote())
+    learner = LearnerActor.options(**options(0, plan.learner_cpus, plan.gpus)).remote(
+        replay, receipt, config.stop.updates, 1, run.state_of("learner"), **parts.learner(device_of(plan.device))
+    )
+    evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
+    rollouts = [
+        RolloutActor.options(**options(1 + actor, plan.rollout_cpus)).remote(**parts.rollout(actor, run.incarnation))
+        for actor in range(config.rollouts.actors)
+    ]
+    return Cluster(replay, learner, evaluator, rollouts)
+
+
+def calmly(reference: ray.ObjectRef, who: str = "an actor"):
+    """The value of a reference that is ready or will be soon, with Ray's errors turned into ours."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        if isinstance(error.cause, RunError):
+            raise error.cause from error
+        if isinstance(error.cause, RayActorError):
+            raise InternalError(_died(who, error.cause)) from error
+        last = str(error).strip().splitlines()[-1]
+        raise InternalError(f"{who} failed ({last}): that is a fault of the program. Please report it") from error
+    except RayActorError as error:
+        raise InternalError(_died(who, error)) from error
+
+
+def _died(who: str, error: RayActorError) -> str:
+    why = " ".join(str(error).split())[:300]
+    return f"{who} died ({type(error).__name__}): {why}. Go on with: python launch.py resume"

@@ -1,0 +1,190 @@
+"""The loop on Ray. It moves references only: segments to the replay, weights to the rollouts, grants to the learner.
+
+Rollouts, replay and learner never wait for each other; each call that ends is an event, and an event decides what is
+asked for next. The replay's receipts say how far inserting may run; a learner that got no batch is asked again when more
+was inserted. So both sides can wait, and no one polls.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import ray
+from ray.actor import ActorHandle
+
+from distributed_kd.errors import EnvironmentFault
+from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
+from distributed_kd.training.cluster import Cluster, calmly, joined, placed
+from distributed_kd.training.run import Run, cores
+
+CALLS_IN_FLIGHT = 2
+"""Calls of each rollout and of the learner under way: while one runs, the next one waits at the actor"""
+POLL_SECONDS = 0.25
+"""How long a wait for events lasts at most, so that a signal is seen"""
+
+
+def train(run: Run, address: str | None = None) -> Evaluation | None:
+    """Start or join Ray, run the loop until the run is over or stopped, and leave nothing behind."""
+    with joined(address):
+        run.stop.install()  # Ray replaces the handler of SIGTERM
+        with placed(run) as cluster:
+            return _Loop(run, cluster).run()
+
+
+class _Loop:
+    """Calls under way by the reference that tells of their end, and what to do then."""
+
+    def __init__(self, run: Run, cluster: Cluster):
+        self._run, self._cluster, self._journal = run, cluster, run.journal
+        self._segment_steps = run.config.rollouts.segment_steps
+        # Every rollout stands here once for each further call it may be given, the longest idle first.
+        self._idle = deque(cluster.rollouts * CALLS_IN_FLIGHT)
+        self._events: dict[ray.ObjectRef, tuple[Callable, str]] = {}
+        self._steps_under_way = 0  # asked of the rollouts and not yet told of by a receipt
+        self._training = self._adding = 0  # calls of the learner, and of the replay, under way
+        self._starved_at: int | None = -1  # inserts at which the learner last found no batch
+        self._evaluating = False
+        self._held: list[ray.ObjectRef] | None = None  # segments kept back while a checkpoint is taken
+        self._fault: EnvironmentFault | None = None
+        self._weights: ray.ObjectRef = ray.put(None)
+
+    def run(self) -> Evaluation | None:
+        self._begin()
+        while not (self._run.stop or self._fault or self._is_over()):
+            self._ask_rollouts()
+            self._ask_learner()
+            self._ask_evaluator()
+            if self._run.checkpoint_timer.due:
+                self._checkpoint()
+            self._next_event()
+            self._journal.tick()
+        self._until(lambda: not (self._steps_under_way or self._training))
+        self._checkpoint()
+        if self._fault:
+            raise self._fault
+        return None if self._run.stop else self._evaluate_finally()
+
+    # ---- what is asked for
+
+    def _ask_rollouts(self) -> None:
+        journal, bounds = self._journal, self._run.bounds
+        while self._idle:
+            ahead = journal.receipt.inserted + self._steps_under_way
+            if ahead + self._segment_steps > journal.receipt.insert_limit or bounds.inserting_is_over(ahead):
+                break
+            rollout = self._idle.popleft()
+            segment, stats = rollout.collect.remote(self._weights, journal.progress)
+            self._steps_under_way += self._segment_steps
+            self._expect(stats, partial(self._on_collected, rollout, segment), "a rollout")
+
+    def _ask_learner(self) -> None:
+        if self._starved_at is not None and self._journal.receipt.inserted <= self._starved_at:
+            return
+        while self._training < CALLS_IN_FLIGHT and self._journal.receipt.inserted >= self._run.config.replay.warmup:
+            call = self._cluster.learner.train.remote(self._run.config.learner.updates_per_call, self._journal.progress)
+            self._expect_report(*call)
+
+    def _ask_evaluator(self) -> None:
+        if self._run.evaluation_timer.due and not self._evaluating:
+            self._evaluating = True
+            self._expect(self._cluster.evaluator.evaluate.remote(self._weights, False), self._on_evaluated, "the evaluation")
+
+    # ---- what has ended
+
+    def _on_collected(self, rollout: ActorHandle, segment: ray.ObjectRef, stats: EpisodeStats) -> None:
+        self._idle.append(rollout)
+        self._journal.collected(stats)
+        if self._held is not None:
+            self._held.append(segment)
+        else:
+            self._add(segment)
+
+    def _add(self, segment: ray.ObjectRef) -> None:
+        self._adding += 1
+        self._expect(self._cluster.replay.add.remote(segment), self._on_added, "the replay")
+
+    def _on_added(self, receipt: Receipt) -> None:
+        self._adding -= 1
+        self._steps_under_way -= self._segment_steps
+        self._journal.counted(receipt)
+
+    def _on_trained(self, weights: ray.ObjectRef, report: LearnerReport) -> None:
+        self._training -= 1
+        self._weights = weights
+        self._starved_at = report.receipt.inserted if report.starved else None
+        self._journal.counted(report.receipt)
+        self._journal.learned(report)
+
+    def _on_evaluated(self, evaluation: Evaluation) -> None:
+        self._evaluating = False
+        self._run.evaluated(evaluation, cores())
+
+    # ---- how events come
+
+    def _expect(self, reference: ray.ObjectRef, handler: Callable, who: str) -> None:
+        self._events[reference] = handler, who
+
+    def _expect_report(self, report: ray.ObjectRef, weights: ray.ObjectRef) -> None:
+        self._training += 1
+        self._expect(report, partial(self._on_trained, weights), "the learner")
+
+    def _next_event(self) -> None:
+        ready, _ = ray.wait(list(self._events), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
+        for reference in ready:
+            handler, who = self._events.pop(reference)
+            try:
+                value = calmly(reference, who)
+            except EnvironmentFault as fault:
+                self._fault = fault
+                self._steps_under_way -= self._segment_steps  # that segment will never come
+            else:
+                handler(value)
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self._next_event()
+
+    def _is_over(self) -> bool:
+        """Enough updates, or enough steps with nothing under way that could still be learned from."""
+        bounds, journal = self._run.bounds, self._journal
+        if bounds.learning_is_over(journal.updates):
+            return True
+        if self._steps_under_way or not bounds.inserting_is_over(journal.generated):
+            return False
+        inserted, replay = journal.receipt.inserted, self._run.config.replay
+        caught_up = not self._training and (self._starved_at == inserted or inserted < replay.warmup)
+        return caught_up or replay.samples_per_insert == 0
+
+    # ---- the beginning, checkpoints and the end
+
+    def _begin(self) -> None:
+        """Take over the counts of the replay and the learner, restored or new, and the first weights."""
+        receipt = calmly(self._cluster.replay.receipt.remote(), "the replay")
+        report, self._weights = self._cluster.learner.finish.remote(0.0)
+        self._journal.resumed(calmly(report, "the learner").updates, receipt)
+
+    def _checkpoint(self) -> None:
+        """Bring learner and replay to one moment, take their states, and let them go on while the disk is written."""
+        learner, replay = self._cluster.learner, self._cluster.replay
+        self._held = []
+        self._until(lambda: not (self._training or self._adding))
+        self._expect_report(*learner.finish.remote(self._journal.progress))
+        self._until(lambda: not self._training)
+        states = calmly(learner.state.remote(), "the learner"), calmly(replay.state.remote(), "the replay")
+        # Segments that came meanwhile are generated but not in these states: on resume they have never been.
+        segments, self._held = self._held, None
+        for segment in segments:
+            self._add(segment)
+        if not (self._run.stop or self._is_over()):
+            self._ask_learner()
+        self._run.save(*states, unstored_steps=len(segments) * self._segment_steps)
+
+    def _evaluate_finally(self) -> Evaluation:
+        self._until(lambda: not self._evaluating)
+        self._journal.phase = "evaluation"
+        reference = self._cluster.evaluator.evaluate.remote(self._weights, True)
+        final: list[Evaluation] = []
+        self._expect(reference, final.append, "the evaluation")
+        self._until(lambda: final)
+        self._journal.evaluated(final[0])
+        return final[0]

@@ -1,0 +1,289 @@
+"""Flags of the run file: each key settable, every fault told in one line, all at once, and the help page."""
+
+import pytest
+
+from distributed_kd import presets
+from distributed_kd.config import RunConfig, StudentConfig
+from distributed_kd.errors import ConfigurationError
+from distributed_kd.flags import help_text, leaves, parse_run
+from distributed_kd.run_file import changed, decode, read
+
+TABLES = {"students": {"tiny": {"network": {"hidden": [16, 16]}}, "half-wit": {}}}
+PROG = "launch.py train"
+
+
+def run(args, tables=TABLES):
+    return parse_run(args.split(), tables, PROG)
+
+
+def lines(args, tables=TABLES):
+    with pytest.raises(ConfigurationError) as raised:
+        run(args, tables)
+    assert not any("\n" in line for line in raised.value.lines)
+    return list(raised.value.lines)
+
+
+def differs(args):
+    """The keys that `args` change, with their new values."""
+    return {key: new for key, (_, new) in changed(decode(TABLES), run(args)).items()}
+
+
+@pytest.mark.parametrize(
+    ("args", "new"),
+    [
+        ("", {}),
+        ("--replay.capacity 50000", {"replay.capacity": 50_000}),
+        ("--replay.capacity=50_000", {"replay.capacity": 50_000}),
+        ("--students.tiny.loss mse", {"students.tiny.loss": "mse"}),
+        ("--students.tiny.temperature auto", {"students.tiny.temperature": "auto"}),
+        ("--students.tiny.temperature 1", {"students.tiny.temperature": 1.0}),
+        ("--replay.batch_size 32", {"replay.batch_size": 32}),
+        ("--replay.batch-size 32", {"replay.batch_size": 32}),
+        ("--students.half-wit.learning-rate 1e-4", {"students.half-wit.learning_rate": 1e-4}),
+        ("--students.half_wit.learning_rate 1e-4", {"students.half-wit.learning_rate": 1e-4}),
+        ("--teacher.network.hidden 8 9 10", {"teacher.network.hidden": (8, 9, 10)}),
+        ("--teacher.network.hidden=8", {"teacher.network.hidden": (8,)}),
+        ("--teacher.double false", {"teacher.double": False}),
+        ("--teacher.double=False --teacher.dueling true", {"teacher.double": False, "teacher.dueling": True}),
+        ("--replay.prioritized false --replay.shards 1", {}),
+        ("--stop.env_steps 1e6", {"stop.env_steps": 1_000_000}),
+        ("--env.id=module:Id-v0", {"env.id": "module:Id-v0"}),
+        ("--learner.device cpu --seed 5", {"learner.device": "cpu", "seed": 5}),
+    ],
+)
+def test_a_flag_sets_its_key(args, new):
+    assert differs(args) == new
+
+
+def test_every_key_takes_its_own_default_back():
+    config = decode(TABLES)
+    for key, leaf in (leaves(config) | leaves(StudentConfig(), "students.new.")).items():
+        value = leaf.default
+        words = [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
+        found = run(" ".join([f"--{key}", *words]))
+        if key.startswith("students."):
+            found, config = found.students["new"], StudentConfig()
+        assert found == config
+
+
+def test_a_new_name_adds_a_student_with_the_defaults():
+    config = run("--students.NEW.network.hidden 8 8 --students.NEW.loss mse")
+    assert list(config.students) == ["tiny", "half-wit", "NEW"]
+    assert config.students["NEW"].network.hidden == (8, 8)
+    assert config.students["NEW"].loss == "mse"
+    assert config.students["NEW"].learning_rate == StudentConfig().learning_rate
+
+
+def test_a_name_may_hold_dots_and_dashes():
+    config = run("--students.v1.2-b.loss mse --students.v1.2_b.network.hidden 8 --students.v1.2-b.learning-rate 1")
+    assert list(config.students) == ["tiny", "half-wit", "v1.2-b"]
+    assert config.students["v1.2-b"].network.hidden == (8,)
+
+
+def test_of_two_names_alike_the_one_as_written_is_meant():
+    tables = {"students": {"a-b": {}, "a_b": {}}}
+    for name in ("a-b", "a_b"):
+        config = run(f"--students.{name}.loss mse", tables)
+        assert [n for n, s in config.students.items() if s.loss == "mse"] == [name]
+
+
+def test_a_student_is_dropped():
+    assert list(run("--students.tiny none").students) == ["half-wit"]
+    assert list(run("--students.half_wit=none").students) == ["tiny"]
+    assert lines("--students.tiny none --students.half-wit none")[0].startswith("no students (students=none)")
+
+
+def test_keyword_arguments_are_read_as_toml_where_they_are():
+    args = ["--env.kwargs.size", "4", "--env.kwargs.render-mode", "rgb_array", "--env.kwargs.deep.on", "true"]
+    args += ["--env.kwargs.sizes", "1", "2.5", "--env.kwargs.list=[1, 2]", "--env.kwargs.old", "1.5"]
+    args += ["--env.kwargs.two", "1\nb = 2", "--env.kwargs.quoted", '"7"']
+    tables = TABLES | {"env": {"kwargs": {"old": 1, "kept": 1}}}
+    assert parse_run(args, tables, PROG).env.kwargs == {
+        "old": 1.5,
+        "kept": 1,
+        "size": 4,
+        "render_mode": "rgb_array",
+        "deep": {"on": True},
+        "sizes": [1, 2.5],
+        "list": [1, 2],
+        "two": "1\nb = 2",
+        "quoted": "7",
+    }
+
+
+def test_tables_are_left_as_they_are():
+    tables = {"students": {"tiny": {"loss": "kl"}, "x": {}}, "env": {"kwargs": {}}}
+    run("--students.tiny.loss mse --students.x none --env.kwargs.a 1", tables)
+    assert tables == {"students": {"tiny": {"loss": "kl"}, "x": {}}, "env": {"kwargs": {}}}
+
+
+NO_KEY = "the run file has no key of this name"
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ("--replay.capcity 5", f"unknown flag (replay.capcity=5): {NO_KEY}. Did you mean --replay.capacity?"),
+        ("--capacity 5", f"unknown flag (capacity=5): {NO_KEY}. Did you mean --replay.capacity?"),
+        (
+            "--students.tiny.los kl",
+            f"unknown flag (students.tiny.los=kl): {NO_KEY}. Did you mean --students.tiny.loss?",
+        ),
+        ("--students.new.los kl", f"unknown flag (students.new.los=kl): {NO_KEY}. Did you mean --students.new.loss?"),
+        ("--exploration.zz 5", f"unknown flag (exploration.zz=5): {NO_KEY}. Did you mean --teacher.exploration.end?"),
+        ("--learner.q 5", f"unknown flag (learner.q=5): {NO_KEY}. The keys of learner are device, updates_per_call"),
+        ("--xyz", f"unknown flag (xyz=): {NO_KEY}. launch.py train --help lists them all"),
+        ("--env.kwargs. 5", f"unknown flag (env.kwargs.=5): {NO_KEY}. launch.py train --help lists them all"),
+        (
+            "--teacher.network 8",
+            "not a flag (teacher.network=8): it is a table, only its keys are flags."
+            " Set --teacher.network.kind or --teacher.network.hidden",
+        ),
+        (
+            "--students.tiny mse",
+            "not a flag (students.tiny=mse): it is a table, only its keys are flags."
+            " Set --students.tiny.network.kind or --students.tiny.network.hidden",
+        ),
+        (
+            "--students.tny none",
+            "unknown student (students.tny=none): there is none of this name. Did you mean --students.tiny none?",
+        ),
+        (
+            "--students.zz none",
+            "unknown student (students.zz=none): there is none of this name. The students are tiny, half-wit",
+        ),
+        ("--seed x", "bad value (seed=x): it must be a whole number. Give for example --seed 0"),
+        ("--seed 1.5", "bad value (seed=1.5): it must be a whole number. Give for example --seed 0"),
+        ("--seed true", "bad value (seed=true): it must be a whole number. Give for example --seed 0"),
+        ("--seed -h", "bad value (seed=-h): it must be a whole number. Give for example --seed 0"),
+        ("--seed=--help", "bad value (seed=--help): it must be a whole number. Give for example --seed 0"),
+        ("--seed=", "bad value (seed=): it must be a whole number. Give for example --seed 0"),
+        (
+            "--seed 99999999999999999999",
+            "wrong type (seed=0x56bc75e2d630fffff): it must be a whole number of at most 64 bits."
+            " Write for example seed = 0",
+        ),
+        (
+            "--teacher.gamma x",
+            "bad value (teacher.gamma=x): it must be a number. Give for example --teacher.gamma 0.99",
+        ),
+        (
+            "--teacher.double maybe",
+            "bad value (teacher.double=maybe): it must be true or false. Give for example --teacher.double true",
+        ),
+        (
+            "--replay.prioritized true",
+            "bad value (replay.prioritized=true): it must be false. Give for example --replay.prioritized false",
+        ),
+        (
+            "--students.tiny.loss mze",
+            "bad value (students.tiny.loss=mze):"
+            " it must be one of kl, kl_q, kl_hinton, cross_entropy, nll, mse, huber. Did you mean mse?",
+        ),
+        (
+            "--students.tiny.temperature warm",
+            "bad value (students.tiny.temperature=warm): it must be a number or auto."
+            " Give for example --students.tiny.temperature 0.01",
+        ),
+        (
+            "--teacher.network.hidden 8 x",
+            "bad value (teacher.network.hidden=8 x): it must be a list of whole numbers."
+            " Give for example --teacher.network.hidden 256 256",
+        ),
+        ("--seed", "no value (seed=): a flag needs a value. Give one behind --seed"),
+        (
+            "--teacher.network.hidden",
+            "no value (teacher.network.hidden=): a flag needs a value. Give one behind --teacher.network.hidden",
+        ),
+        ("--env.kwargs.a", "no value (env.kwargs.a=): a flag needs a value. Give one behind --env.kwargs.a"),
+        (
+            "foo --seed 1",
+            'stray argument (argument="foo"): it belongs to no flag. Remove it, or put its flag before it',
+        ),
+        (
+            "--seed 1 foo",
+            'stray argument (argument="foo"): --seed takes one value. Remove it, or put its flag before it',
+        ),
+        ("--seed 1 --seed 2", "conflicting flags (seed=2): --seed 1 is given too. Keep one of the two"),
+        (
+            "--replay.batch-size 4 --replay.batch_size 4",
+            "conflicting flags (replay.batch_size=4): --replay.batch_size 4 is given too. Keep one of the two",
+        ),
+        (
+            "--students.tiny none --students.tiny.loss mse",
+            "conflicting flags (students.tiny.loss=mse): --students.tiny none is given too. Keep one of the two",
+        ),
+        (
+            "--env.kwargs.a 1 --env.kwargs.a.b 2",
+            "conflicting flags (env.kwargs.a.b=2): --env.kwargs.a 1 is given too. Keep one of the two",
+        ),
+        ("--seed -1", "bad seed (seed=-1): it must be a finite number of at least 0. Set --seed 0 or more"),
+    ],
+)
+def test_each_fault_has_its_line_and_nothing_else_is_printed(args, line, capfd):
+    assert lines(args) == [line]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_all_faults_at_once_of_file_flags_and_values():
+    tables = TABLES | {"sead": 3, "learner": {"devise": "cpu"}, "checkpoint": {"keep": 0}}
+    args = "stray --seed x --replay.capcity 4 --learner.updates_per_call 8 --stop.env_steps 0 --rollouts.actors 1 2"
+    assert [line.split(":")[0] for line in lines(args, tables)] == [
+        "unknown key (sead=3)",
+        'unknown key (learner.devise="cpu")',
+        'stray argument (argument="stray")',
+        "bad value (seed=x)",
+        "unknown flag (replay.capcity=4)",
+        'stray argument (argument="2")',
+        "no end (stop.env_steps=0)",
+        "bad number of checkpoints (checkpoint.keep=0)",
+    ]
+
+
+def test_a_fault_of_the_file_is_told_even_where_a_flag_covers_it():
+    assert lines("--seed 1", TABLES | {"seed": "x"}) == [
+        'wrong type (seed="x"): it must be a whole number. Write for example seed = 0'
+    ]
+    assert lines("--students.a.loss kl --students.b none", {"students": 3})[0].startswith("wrong type (students=3)")
+
+
+def test_a_table_with_a_bad_flag_is_not_checked_further():
+    assert len(lines("--replay.warmup 200000 --replay.capcity 300000")) == 1
+
+
+def test_what_a_terminal_would_act_upon_is_spelt_out():
+    with pytest.raises(ConfigurationError) as raised:
+        parse_run(["--se\x1b[2J\ned", "a\nb", "--seed", "\x1b[0m"], TABLES, PROG)
+    assert all(line.isprintable() for line in raised.value.lines)
+
+
+def test_help_tells_every_key_in_100_columns():
+    tables = presets.read("cartpole")
+    page = help_text(tables, PROG, "  --out DIR   the folder\n")
+    assert page.startswith("usage: launch.py train [--KEY VALUE ...]\n\n  --out DIR   the folder\n\n")
+    assert max(map(len, page.splitlines())) <= 100
+    assert page.isascii()
+    for key in leaves(RunConfig()) | leaves(StudentConfig(), "students.NAME."):
+        assert f"  --{key} " in page
+    for part in (
+        "--stop.env_steps INT                    environment steps over all lanes (default: 50000)",
+        "--teacher.double true|false ",
+        "--learner.device auto|cpu|cuda ",
+        "--students.NAME.temperature FLOAT|auto ",
+        "one of kl, kl_q,",
+        "--teacher.network.hidden INT ...        units of each hidden layer (default: 256 256)",
+        "Here: quarter (128 128), fifteenth (64 64), fiftieth (32 32), smallest (16 16)",
+        "--students.NAME none drops one",
+        "--env.kwargs.KEY VALUE                  keyword arguments for gymnasium.make (default: none)",
+    ):
+        assert part in page
+
+
+def test_help_is_there_for_a_file_with_faults_too():
+    assert "--seed INT" in help_text({"seed": "x", "nonsense": 3}, PROG)
+
+
+def test_every_key_has_a_line_of_help():
+    page = help_text(TABLES, PROG)
+    assert "  (default" not in page.replace("\n" + " " * 42 + "(default", "")
+    assert read(TABLES)[1] == []
