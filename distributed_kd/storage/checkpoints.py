@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 from distributed_kd.config import NAME
 from distributed_kd.errors import CheckpointError, Problem
 from distributed_kd.records import State
-from distributed_kd.storage.files import replace_file, storage_errors, sync_folder, write_synced
+from distributed_kd.storage.files import make_folder, replace_file, storage_errors, sync_folder, write_synced
 from distributed_kd.storage.state_format import decode, encode, safetensors_chunks
 
 SCHEMA = 1
@@ -69,7 +69,7 @@ def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str
     if step < 0 or keep < 1:
         raise ValueError(f"step must be at least 0 and keep at least 1, not {step} and {keep}")
     for name in parts:
-        if not NAME.match(name) or f"{name}.json" == MANIFEST:
+        if not NAME.fullmatch(name) or f"{name}.json" == MANIFEST:
             raise ValueError(f"{name!r} cannot name a part of a checkpoint")
     encoded = {name: encode(state, name) for name, state in parts.items()}
     about_text, arrays = encode(about, "about")
@@ -77,7 +77,7 @@ def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str
         raise TypeError(f"about{next(iter(arrays))}: an array cannot be stored there")
 
     with storage_errors("a checkpoint could not be written", folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _sweep(folder)  # what a killed save left may be what fills the disk
         name = _unused_name(folder, step)
         temporary = folder / f"{name}.tmp-{uuid.uuid4().hex}"
@@ -193,7 +193,11 @@ def _check_manifest(manifest: Mapping, path: Path, step: int) -> list[str]:
         raise _Damaged(f"{MANIFEST}: it is of step {manifest['step']}")
     names, files = manifest["parts"], manifest["files"]
     expected = {f"{name}.{ending}" for name in names for ending in ("json", "safetensors")}
-    if set(files) != expected or not all(NAME.match(name) for name in names) or not isinstance(manifest["about"], dict):
+    if (
+        set(files) != expected
+        or not all(NAME.fullmatch(name) for name in names)
+        or not isinstance(manifest["about"], dict)
+    ):
         raise _Damaged(f"{MANIFEST}: its files are not those of its parts")
     for name in sorted(expected):
         _verify(path / name, files[name]["bytes"], files[name]["sha256"])

@@ -35,6 +35,14 @@ def storage_errors(what: str, path: Path) -> Iterator[None]:
         raise StorageError(Problem(what, "path", path, why, fix)) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents where they are missing; NotADirectoryError where a file is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "a file is in the place of a folder", str(path)) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names inside the folder durable: a rename that is not synced can be lost with the power."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""A run's metrics as they come: one JSON line each, and scalars for TensorBoard. What is measured is chosen elsewhere."""
+"""A run's metrics as they come: one JSON line each, and scalars for TensorBoard. Nothing is measured here."""
 
 import math
 import os

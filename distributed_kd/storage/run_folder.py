@@ -1,4 +1,4 @@
-"""The folder of one run: its name, what lies where in it, the lock of its driver. What the files say lives elsewhere."""
+"""The folder of one run: its name, what lies where in it, the lock of its driver. Not what the files say."""
 
 import fcntl
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
-from distributed_kd.storage.files import replace_file, storage_errors, strict, strict_json
+from distributed_kd.storage.files import make_folder, replace_file, storage_errors, strict, strict_json
 
 
 def default_name(env_id: str, source_name: str, seed: int, now: float) -> str:
@@ -27,7 +27,7 @@ def unused(path: Path) -> Path:
     Raises StorageError where it cannot be made.
     """
     with storage_errors("the run's folder could not be made", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         for attempt in count(1):
             candidate = path if attempt == 1 else path.with_name(f"{path.name}-{attempt}")
             try:
@@ -56,7 +56,7 @@ class RunFolder:
             raise ConfigurationError(Problem("the folder cannot be made", "out", path, "a file is in its place", fix))
         folder = cls(path)
         with storage_errors("the run's folder could not be made", path):
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             try:
                 if any(path.iterdir()):
                     raise FileExistsError
@@ -113,7 +113,7 @@ class RunFolder:
         if self._lock is not None:
             return self
         with storage_errors("the run's folder could not be locked", self.lock_file):
-            file = self.lock_file.open("a+", encoding="utf-8")
+            file = self.lock_file.open("a+", encoding="utf-8", errors="replace")
             try:
                 # The kernel's lock dies with its process. The file itself is never removed: a driver that had opened
                 # it just before would lock a file without a name, and a third one could lock the next.

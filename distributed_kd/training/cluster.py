@@ -42,9 +42,9 @@ def joined(address: str | None) -> Iterator[None]:
     # Workers must be able to import this package from wherever they are started.
     package = {"py_modules": [str(Path(distributed_kd.__file__).parent)]} if address else None
     if address is None:
-        # Whoever reaches Ray's ports runs code as us; a token of this run alone keeps other users of the machine out.
+        # Whoever reaches Ray's ports runs code as us. With a token of this run alone, Ray keeps other users of the machine
+        # out without writing one to the home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray.init(
             address=address or "local",

@@ -1,6 +1,5 @@
-"""distributed_kd/storage/metrics.py: the lines, what TensorBoard's own reader makes of the events, crashes, a full disk."""
+"""distributed_kd/storage/metrics.py: the lines, what TensorBoard's own reader finds, crashes, a full disk."""
 
-import builtins
 import json
 import math
 import os
@@ -120,10 +119,10 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path):
 def test_a_full_disk_is_a_storage_error_at_once(tmp_path: Path, full: str):
     metrics = opened(tmp_path)
     if full == "lines":
-        metrics._file = builtins.open("/dev/full", "wb")
+        metrics._file = Path("/dev/full").open("wb")  # noqa: SIM115
     else:
-        metrics._tb._py_recordio_writer._writer = builtins.open("/dev/full", "wb")
-    with pytest.raises(StorageError, match="No space left on device. Free some space"):
+        metrics._tb._py_recordio_writer._writer = Path("/dev/full").open("wb")  # noqa: SIM115
+    with pytest.raises(StorageError, match=r"No space left on device\. Free some space"):
         metrics.write(1, 1, {"x": 1.0}, 0.0)
     with pytest.raises(StorageError):  # what could not be written is said again, not dropped
         metrics.close()

@@ -104,10 +104,13 @@ def test_a_folder_that_holds_anything_is_refused_and_left_alone(tmp_path: Path):
 def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path):
     (tmp_path / "file").write_text("text")
     for act in (lambda path: RunFolder.create(path, ""), unused):
-        with pytest.raises(StorageError, match=r"could not be made \(path=.*file/run\): Not a directory\. ") as error:
+        with pytest.raises(
+            StorageError,
+            match=r"could not be made \(path=.*file/run\): (Not a directory|a file is in the place of a folder)\. ",
+        ) as error:
             act(tmp_path / "file" / "run")
         assert error.value.exit_code == 7
-    with pytest.raises(StorageError, match="Make the folder writable, or give another --out|Check the disk"):
+    with pytest.raises(StorageError, match="could not be made"):
         RunFolder.create(Path("/proc/run"), "")
 
 
