@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from distributed_kd.errors import Problem
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 RESERVED_NAMES = ("teacher", "random", "none")
 
 LossName = Literal["kl", "kl_q", "kl_hinton", "cross_entropy", "nll", "mse", "huber"]

@@ -3,6 +3,7 @@
 `Lanes.step` always gives the true last observation of an episode apart from the first one of the next.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,12 +52,17 @@ class Lanes(Protocol):
 def make_lanes(config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence) -> Lanes:
     """Lanes of an environment, by its fast vector form where Gymnasium has one whose episodes can be told apart."""
     registered = gym.registry.get(config.id)
-    if registered is not None and registered.vector_entry_point == _CARTPOLE:
+    if registered is not None and registered.vector_entry_point == _CARTPOLE and _both_forms_take(config.kwargs):
         return CartPoleLanes(config, lanes, seed)
     return SyncLanes(config, spec, lanes, seed)
 
 
 _CARTPOLE = f"{CartPoleVectorEnv.__module__}:{CartPoleVectorEnv.__name__}"
+
+
+def _both_forms_take(kwargs: Mapping[str, object]) -> bool:
+    """Whether the vector form knows all of these and means the same: a limit of -1 is none in gymnasium.make."""
+    return set(kwargs) <= {"sutton_barto_reward", "max_episode_steps"} and kwargs.get("max_episode_steps") != -1
 
 
 class Tape(gym.Wrapper):
@@ -79,11 +85,16 @@ class Tape(gym.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         self.episode += 1
         self.actions.clear()
-        return self.env.reset(seed=self.episode_seed, options=options)
+        return self.env.reset(seed=self.episode_seed, options=options)[0], {}
 
     def step(self, action: int):
         self.actions.append(int(action))
-        return self.env.step(action)
+        observation, reward, terminated, truncated, _ = self.env.step(action)
+        if terminated or truncated:
+            # An environment may write all its observations into one array; the reset that follows would overwrite it.
+            observation = np.array(observation)
+        # No info: nobody reads it, and the vector environment fails where the lanes' infos differ in shape.
+        return observation, reward, terminated, truncated, {}
 
     def play_again(self, episode: int, actions: NDArray) -> NDArray:
         """Bring the environment to where `actions` led in that episode; returns the observation there."""

@@ -51,7 +51,9 @@ class Replay:
         Raises ValueError where it is malformed or longer than the ring.
         """
         segment.check_valid()
-        rows = len(segment.observation)
+        rows, shape = len(segment.observation), self._rows["observation"].shape[1:]
+        if segment.observation.shape[1:] != shape:
+            raise ValueError(f"a segment's observations of {segment.observation.shape[1:]} do not fit those of {shape}")
         if rows > self._capacity:
             raise ValueError(f"a segment of {rows} rows does not fit a replay of {self._capacity}")
         if not self._ledger.accept(segment):
@@ -116,6 +118,8 @@ class Replay:
         filled = len(rows["is_step"])
         if filled > self._capacity or rows["observation"].shape[1:] != self._rows["observation"].shape[1:]:
             raise ValueError(f"{filled} rows {rows['observation'].shape[1:]} do not fit this replay of {self._capacity}")
+        if filled < self._capacity and state["head"] != filled:
+            raise ValueError(f"a full ring of {filled} rows does not fit this replay of {self._capacity}")
         for name, column in self._rows.items():
             column[:filled] = rows[name]
         self._head, self._filled = state["head"], filled

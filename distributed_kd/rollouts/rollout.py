@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class Rollout:
         self._policies = Policies(networks)
         self._groups = _groups(plan.policy, list(networks))
         self._lanes = make_lanes(env, spec, len(plan.policy), lane_seed)
-        self._observation = self._lanes.reset().copy()
+        self._observation = np.array(self._guarded(self._lanes.reset))
         self._return = np.zeros(len(plan.policy))
         self._length = np.zeros(len(plan.policy), np.int64)
 
@@ -67,7 +67,7 @@ class Rollout:
         for step in range(self._steps):
             observation[step] = self._observation
             action[step] = np.where(explores[step], random_action[step], self._greedy(observation[step]))
-            taken = self._step(action[step])
+            taken = self._guarded(self._lanes.step, action[step])
             reward[step], terminated[step] = taken.reward, taken.terminated
             ended[step] = taken.terminated | taken.truncated
             after[step] = taken.after
@@ -120,9 +120,9 @@ class Rollout:
             action[lanes] = self._policies.greedy(name, observation[lanes])
         return action
 
-    def _step(self, action: NDArray[np.int64]):
+    def _guarded(self, call: Callable, *arguments: object):
         try:
-            return self._lanes.step(action)
+            return call(*arguments)
         except Exception as error:  # whatever the user's environment raises ends the run with its traceback
             last = traceback.format_exc().strip().splitlines()
             where = next((line.strip() for line in reversed(last) if line.strip().startswith("File ")), "")
@@ -142,7 +142,7 @@ class Rollout:
         }
 
     def restore(self, state: State) -> None:
-        self._observation = np.array(self._lanes.restore(state["lanes"]))
+        self._observation = np.array(self._guarded(self._lanes.restore, state["lanes"]))
         self._random.bit_generator.state = state["random"]
         self._return, self._length = state["return"].copy(), state["length"].copy()
         self._sequence = state["sequence"]

@@ -35,7 +35,6 @@ def unused(path: Path) -> Path:
             except FileExistsError:
                 continue
             return candidate
-    raise AssertionError("count() does not end")
 
 
 class RunFolder:
@@ -51,11 +50,11 @@ class RunFolder:
 
         Raises ConfigurationError where the folder holds anything, StorageError where it cannot be written.
         """
-        if path.exists() and not path.is_dir():
-            fix = "Give another --out"
-            raise ConfigurationError(Problem("the folder cannot be made", "out", path, "a file is in its place", fix))
         folder = cls(path)
         with storage_errors("the run's folder could not be made", path):
+            if path.exists() and not path.is_dir():
+                why, fix = "a file is in its place", "Give another --out"
+                raise ConfigurationError(Problem("the folder cannot be made", "out", path, why, fix))
             make_folder(path)
             try:
                 if any(path.iterdir()):
@@ -72,10 +71,12 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that was created before; changes nothing and takes no lock.
 
-        Raises ConfigurationError where there is no config.toml.
+        Raises ConfigurationError where there is no config.toml, StorageError where it may not be looked at.
         """
         folder = cls(path)
-        if not folder.config_file.is_file():
+        with storage_errors("the run's folder could not be read", path):
+            is_run = folder.config_file.is_file()
+        if not is_run:
             why, fix = "there is no config.toml in it", "Give the folder of a run, such as runs/NAME"
             raise ConfigurationError(Problem("not the folder of a run", "path", path, why, fix))
         return folder
@@ -124,9 +125,8 @@ class RunFolder:
                 file.flush()
             except BlockingIOError:
                 file.seek(0)
-                problem = Problem(
-                    "the folder is in use", "path", self.path, _holder(file.read(1000)), "Wait, or stop it"
-                )
+                why, fix = _holder(file.read(1000)), "Wait for its end, or stop it"
+                problem = Problem("the folder is in use", "path", self.path, why, fix)
                 file.close()
                 raise ConfigurationError(problem) from None
             except BaseException:

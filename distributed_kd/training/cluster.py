@@ -20,7 +20,7 @@ from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
 from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
 from distributed_kd.training.parts import device_of
-from distributed_kd.training.preflight import Plan, make_plan
+from distributed_kd.training.preflight import Plan, cores, make_plan
 from distributed_kd.training.run import Run
 
 PLACEMENT_SECONDS = 60
@@ -48,6 +48,7 @@ def joined(address: str | None) -> Iterator[None]:
     try:
         ray.init(
             address=address or "local",
+            num_cpus=None if address else cores(),
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level="error",

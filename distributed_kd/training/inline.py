@@ -11,7 +11,7 @@ from distributed_kd.replay.replay import Replay
 from distributed_kd.rollouts.evaluation import Evaluator
 from distributed_kd.rollouts.rollout import Rollout
 from distributed_kd.training.parts import device_of
-from distributed_kd.training.run import Run
+from distributed_kd.training.run import Run, Runner
 
 BATCHES_AT_ONCE = 8
 
@@ -27,9 +27,6 @@ def train(run: Run) -> Evaluation | None:
         return _train(run)
     finally:
         torch.set_num_threads(threads)
-
-
-train.restores_rollouts = True
 
 
 def _train(run: Run) -> Evaluation | None:
@@ -107,3 +104,6 @@ def _learn(run: Run, replay: Replay, learner: Learner) -> None:
     )
     run.journal.learned(report)
     run.journal.counted(receipt)
+
+
+RUNNER = Runner("inline", train, goes_on_exactly=True)

@@ -15,7 +15,8 @@ from ray.actor import ActorHandle
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
 from distributed_kd.training.cluster import Cluster, calmly, joined, placed
-from distributed_kd.training.run import Run, cores
+from distributed_kd.training.preflight import cores
+from distributed_kd.training.run import Run, Runner
 
 CALLS_IN_FLIGHT = 2
 """Calls of each rollout and of the learner under way: while one runs, the next one waits at the actor"""
@@ -29,6 +30,11 @@ def train(run: Run, address: str | None = None) -> Evaluation | None:
         run.stop.install()  # Ray replaces the handler of SIGTERM
         with placed(run) as cluster:
             return _Loop(run, cluster).run()
+
+
+def runner(address: str | None = None) -> Runner:
+    """This loop, on the cluster at `address` or on a Ray of its own."""
+    return Runner("ray", partial(train, address=address), goes_on_exactly=False)
 
 
 class _Loop:

@@ -1,5 +1,6 @@
 """What is checked before Ray starts: the configuration, the environment, and whether the machine is large enough."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,16 @@ def make_plan(config: RunConfig, cpus: float, gpus: float) -> Plan:
     each = int(each * 100) / 100
     on_gpu = 1.0 if gpus >= 1 and config.learner.device != "cpu" else 0.0
     return Plan(cpus, on_gpu, actors, each)
+
+
+def plan_here(config: RunConfig) -> Plan:
+    """The plan for this machine."""
+    return make_plan(config, float(cores()), float(torch.cuda.device_count()))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_device(config: RunConfig) -> None:

@@ -1,7 +1,6 @@
 """One run from its folder to its summary, whichever loop drives it."""
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +56,7 @@ class Run:
     stop: StopSignal
     folder: RunFolder
     restored: Checkpoint | None
+    runner: str
     incarnation: int
 
     def __post_init__(self) -> None:
@@ -82,6 +82,7 @@ class Run:
         if rollouts is not None:
             parts["rollouts"] = rollouts
         about = {
+            "runner": self.runner,
             "policies": list(self.config.policies),
             "config_sha256": hashlib.sha256(run_file.encode(self.config).encode()).hexdigest(),
             "env_steps": self.journal.generated,
@@ -90,15 +91,21 @@ class Run:
         self.checkpoint_timer.restart()
 
 
-Loop = Callable[[Run], Evaluation | None]
-"""Drives a run until its bounds or a signal end it; gives the final evaluation, None after a signal."""
+@dataclass(frozen=True)
+class Runner:
+    """A loop by name: it drives a run until its bounds or a signal end it, and gives the final evaluation or None."""
+
+    name: str
+    loop: Callable[[Run], Evaluation | None]
+    goes_on_exactly: bool
+    """its rollouts are saved too, so that a resumed run equals an uninterrupted one"""
 
 
 def execute(
     config: RunConfig,
     spec: EnvSpec,
     folder: RunFolder,
-    loop: Loop,
+    runner: Runner,
     restored: Checkpoint | None = None,
     show: Callable[[Snapshot], None] = lambda _: None,
 ) -> tuple[dict, int]:
@@ -125,12 +132,13 @@ def execute(
             stop,
             folder,
             restored,
-            incarnation=_incarnation(restored, exact=getattr(loop, "restores_rollouts", False)),
+            runner=runner.name,
+            incarnation=_incarnation(restored, runner),
         )
         status = "failed"
         final = None
         try:
-            final = loop(run)
+            final = runner.loop(run)
             journal.accounting()
             status = stop.status
         finally:
@@ -141,12 +149,12 @@ def execute(
     return summary, stop.exit_code
 
 
-def _incarnation(restored: Checkpoint | None, exact: bool) -> int:
+def _incarnation(restored: Checkpoint | None, runner: Runner) -> int:
     """Rollouts that do not go on to the bit begin a new life, so that nothing of the old one is taken for theirs."""
     if restored is None:
         return 0
     earlier = restored.parts["journal"]["incarnation"]
-    return earlier if exact and "rollouts" in restored.parts else earlier + 1
+    return earlier if runner.goes_on_exactly and "rollouts" in restored.parts else earlier + 1
 
 
 def open_checkpoint(folder: RunFolder, config: RunConfig, before: RunConfig) -> Checkpoint:
@@ -187,9 +195,3 @@ def network_state(learner: State, name: str) -> State | None:
     """One policy's parameters in the learner's state."""
     owner = learner["teacher"] if name == "teacher" else learner["students"].get(name)
     return owner["trained"]["network"] if owner else None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-

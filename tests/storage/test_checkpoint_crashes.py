@@ -1,4 +1,4 @@
-"""distributed_kd/storage/checkpoints.py: a crash at every stage of a save, a full disk, a folder that cannot be written."""
+"""distributed_kd/storage/checkpoints.py: a crash at every stage of a save, a full disk, no folder."""
 
 import builtins
 import contextlib
