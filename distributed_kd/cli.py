@@ -76,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         text = " ".join(str(error).split())
-        print(f"error: {type(error).__name__}: {text}. That is a fault of the program; --debug shows where", file=sys.stderr)
+        print(
+            f"error: {type(error).__name__}: {text}. That is a fault of the program; --debug shows where",
+            file=sys.stderr,
+        )
         return 9
 
 
@@ -104,7 +107,9 @@ def resume(words: list[str]) -> int:
     directory = words.pop(0) if words and not words[0].startswith("-") else None
     options, flags = _split(words)
     if options.out:
-        raise ConfigurationError(Problem("not an option here", "out", options.out, "a run goes on in its own folder", "Leave it out"))
+        raise ConfigurationError(
+            Problem("not an option here", "out", options.out, "a run goes on in its own folder", "Leave it out")
+        )
     if options.help:
         folder = "  DIR                         the folder of a run\n"
         only = "Only keys of stop, evaluation, checkpoint and learner may change; defaults are the run's own values."
@@ -133,7 +138,9 @@ def resume(words: list[str]) -> int:
 
 def evaluate(words: list[str]) -> int:
     """`evaluate RUN --policy NAME [--episodes N] [--seed S] [--video DIR] [--json]`."""
-    parser = _Parser(prog="python launch.py evaluate", description="Play full greedy episodes with a run's newest weights.")
+    parser = _Parser(
+        prog="python launch.py evaluate", description="Play full greedy episodes with a run's newest weights."
+    )
     parser.add_argument("run", metavar="RUN", help="the folder of a run")
     parser.add_argument("--policy", required=True, help="teacher, or the name of a student")
     parser.add_argument("--episodes", type=int, default=20, help="episodes to play (default: 20)")
@@ -168,7 +175,9 @@ def list_presets(words: list[str]) -> int:
 
 def doctor(words: list[str]) -> int:
     """`doctor [--address ADDRESS]`."""
-    parser = _Parser(prog="python launch.py doctor", description="Tell whether this machine or cluster can run a preset.")
+    parser = _Parser(
+        prog="python launch.py doctor", description="Tell whether this machine or cluster can run a preset."
+    )
     parser.add_argument("--address", help="a running Ray cluster to look at instead of starting Ray here")
     asked = parser.parse_args(words)
     from distributed_kd.training.doctor import examine
@@ -229,7 +238,13 @@ def _check(config, options: argparse.Namespace):
     if options.runner == "inline":
         if options.address:
             raise ConfigurationError(
-                Problem("options exclude each other", "address", options.address, "the inline runner uses no cluster", "Drop one")
+                Problem(
+                    "options exclude each other",
+                    "address",
+                    options.address,
+                    "the inline runner uses no cluster",
+                    "Drop one",
+                )
             )
         from distributed_kd.training.inline import RUNNER
 

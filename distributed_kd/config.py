@@ -19,7 +19,9 @@ LossName = Literal["kl", "kl_q", "kl_hinton", "cross_entropy", "nll", "mse", "hu
 
 def _at_least(key: str, value: float, minimum: float, what: str) -> Iterator[Problem]:
     if isinstance(value, bool) or not math.isfinite(value) or value < minimum:
-        yield Problem(what, key, value, f"it must be a finite number of at least {minimum}", f"Set --{key} {minimum} or more")
+        yield Problem(
+            what, key, value, f"it must be a finite number of at least {minimum}", f"Set --{key} {minimum} or more"
+        )
 
 
 def _above_zero(key: str, value: float, what: str) -> Iterator[Problem]:
@@ -43,7 +45,9 @@ class EnvConfig:
 
     def problems(self, key: str = "env") -> Iterator[Problem]:
         if not self.id.strip():
-            yield Problem("no environment", f"{key}.id", repr(self.id), "an id is needed", f"Set --{key}.id CartPole-v1")
+            yield Problem(
+                "no environment", f"{key}.id", repr(self.id), "an id is needed", f"Set --{key}.id CartPole-v1"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class StopConfig:
         for name in ("env_steps", "updates", "minutes"):
             yield from _at_least(f"{key}.{name}", getattr(self, name), 0, "bad bound")
         if not any((self.env_steps, self.updates, self.minutes)):
-            yield Problem("no end", f"{key}.env_steps", 0, "schedules need at least one bound", f"Set --{key}.env_steps 100000")
+            yield Problem(
+                "no end", f"{key}.env_steps", 0, "schedules need at least one bound", f"Set --{key}.env_steps 100000"
+            )
 
 
 @dataclass(frozen=True)
@@ -336,5 +342,7 @@ class RunConfig:
                               f"a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of {', '.join(RESERVED_NAMES)}",
                               "Rename it")  # fmt: skip
             if (twin := seen.setdefault(name.lower(), name)) != name:
-                yield Problem("two students alike", "students", f"{twin}, {name}", "the names differ in case only", "Rename one")
+                yield Problem(
+                    "two students alike", "students", f"{twin}, {name}", "the names differ in case only", "Rename one"
+                )
             yield from student.problems(f"students.{name}")

@@ -18,7 +18,13 @@ class LearnerActor:
     """Holds the one `Learner` of a run and keeps requests for batches under way while it learns."""
 
     def __init__(
-        self, replay: ray.actor.ActorHandle, receipt: Receipt, max_updates: int, threads: int, state: State | None, **parts: object
+        self,
+        replay: ray.actor.ActorHandle,
+        receipt: Receipt,
+        max_updates: int,
+        threads: int,
+        state: State | None,
+        **parts: object,
     ):
         """`max_updates` bounds the batches ever drawn, 0 = no bound; `receipt` is the replay's newest."""
         torch.set_num_threads(threads)
@@ -92,4 +98,3 @@ class LearnerActor:
                 self._ready.extend(batches.split())
                 return True
         return False
-

@@ -175,7 +175,11 @@ class CartPoleLanes:
 
     def state(self) -> State:
         vector = self._vector
-        return {"state": vector.state.copy(), "steps": vector.steps.copy(), "random": vector.np_random.bit_generator.state}
+        return {
+            "state": vector.state.copy(),
+            "steps": vector.steps.copy(),
+            "random": vector.np_random.bit_generator.state,
+        }
 
     def restore(self, state: State) -> NDArray:
         self._vector.reset()

@@ -10,7 +10,7 @@ from distributed_kd.config import StudentConfig, TeacherConfig
 from distributed_kd.errors import DivergedError
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import Teacher
-from distributed_kd.networks import to_flat
+from distributed_kd.learning.temperature import AutoTemperature
 from distributed_kd.records import Batch, State, Weights
 
 
@@ -31,7 +31,8 @@ class Learner:
     ):
         self._device = device
         self.teacher = Teacher(networks["teacher"].to(device), teacher)
-        self.students = {name: Student(networks[name].to(device), config, device) for name, config in students.items()}
+        self.students = {name: Student(networks[name].to(device), config) for name, config in students.items()}
+        self._temperature = AutoTemperature(device)
         self._logged: list[dict[str, dict[str, Tensor]]] = []
 
     @property
@@ -46,8 +47,9 @@ class Learner:
         action, returns, discount = map(self._tensor, (batch.action, batch.n_step_return, batch.discount))
         logged = {"teacher": self.teacher.update(observation, action, returns, discount, next_observation, progress)}
         teacher_q = self.teacher.targets(observation)
+        temperature = self._temperature.follow(teacher_q)
         for name, student in self.students.items():
-            logged[name] = student.update(observation, teacher_q, progress, measure)
+            logged[name] = student.update(observation, teacher_q, temperature, progress, measure)
         if measure:
             self._logged.append(logged)
 
@@ -76,13 +78,18 @@ class Learner:
     def weights(self) -> Weights:
         """A copy of all parameters, named by the count of updates."""
         named = {"teacher": self.teacher, **self.students}
-        return Weights(self.updates, {name: to_flat(one.network) for name, one in named.items()})
+        return Weights(self.updates, {name: one.flat.detach().cpu().numpy().copy() for name, one in named.items()})
 
     def state(self) -> State:
-        return {"teacher": self.teacher.state(), "students": {name: one.state() for name, one in self.students.items()}}
+        return {
+            "teacher": self.teacher.state(),
+            "students": {name: one.state() for name, one in self.students.items()},
+            "temperature": self._temperature.state(),
+        }
 
     def restore(self, state: State) -> None:
         """Go on from `state`. Raises KeyError where a student is missing, RuntimeError where a shape does not fit."""
         self.teacher.restore(state["teacher"])
+        self._temperature.restore(state["temperature"])
         for name, student in self.students.items():
             student.restore(state["students"][name])

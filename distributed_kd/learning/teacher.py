@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from distributed_kd.config import TeacherConfig
-from distributed_kd.learning.trainable import Trainable
+from distributed_kd.learning.trainable import Trainable, as_one_vector
 from distributed_kd.maths.temporal_difference import double_q_learning_target, q_learning_target, td_loss
 from distributed_kd.records import State
 
@@ -16,13 +16,19 @@ class Teacher:
 
     def __init__(self, network: nn.Module, config: TeacherConfig):
         self._double, self._target_update = config.double, config.target_update
-        self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
         self._target = copy.deepcopy(network).requires_grad_(False)
+        self._target_flat = as_one_vector(self._target)
+        self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
         self.updates = 0
 
     @property
     def network(self) -> nn.Module:
         return self._trained.network
+
+    @property
+    def flat(self) -> Tensor:
+        """All parameters as one vector [P], in the order of `parameters()`; it changes with every update."""
+        return self._trained.flat
 
     def update(
         self,
@@ -55,11 +61,10 @@ class Teacher:
     @torch.no_grad()
     def _follow(self) -> None:
         """Bring the target network nearer: whole, every so many updates, or by a Polyak share at every one."""
-        online, target = list(self.network.parameters()), list(self._target.parameters())
         if self._target_update < 1:
-            torch._foreach_lerp_(target, online, self._target_update)
+            self._target_flat.lerp_(self._trained.flat, self._target_update)
         elif self.updates % int(self._target_update) == 0:
-            torch._foreach_copy_(target, online)
+            self._target_flat.copy_(self._trained.flat)
 
     def state(self) -> State:
         target = {name: value.clone() for name, value in self._target.state_dict().items()}

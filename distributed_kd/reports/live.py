@@ -61,7 +61,10 @@ class Screen:
             ("env steps", f"{snapshot.env_steps:,}   {snapshot.env_steps_per_second:,.0f} a second"),
             ("updates", f"{snapshot.updates:,}   {snapshot.updates_per_second:,.0f} a second"),
             ("learner busy", f"{snapshot.learner_busy_share:.0%}"),
-            ("replay", f"{snapshot.replay_size:,} of {self._capacity:,}   {snapshot.samples_per_insert:.2f} samples per insert"),
+            (
+                "replay",
+                f"{snapshot.replay_size:,} of {self._capacity:,}   {snapshot.samples_per_insert:.2f} samples per insert",
+            ),
         ]
         for name in self._policies:
             if name in snapshot.scores:

@@ -32,7 +32,16 @@ def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
 def table(summary: dict) -> Table:
     """Teacher and students, largest first."""
     teacher, made = summary["teacher"], Table(box=SIMPLE_HEAD, show_edge=False)
-    for heading in ("policy", "parameters", "share", "return", "95 % interval", "normalised", "agreement", "µs/decision"):
+    for heading in (
+        "policy",
+        "parameters",
+        "share",
+        "return",
+        "95 % interval",
+        "normalised",
+        "agreement",
+        "µs/decision",
+    ):
         made.add_column(heading, justify="left" if heading == "policy" else "right", no_wrap=True)
     made.add_row("teacher", f"{teacher['parameters']:,}", "100 %", *_returns(teacher), "1.000", "1.000",
                  number(teacher["decision_microseconds"], ".1f"))  # fmt: skip

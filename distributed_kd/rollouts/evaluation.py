@@ -60,7 +60,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, *, env: EnvConfig, spec: EnvSpec, networks: Mapping[str, nn.Module], episodes: int, seed: np.random.SeedSequence
+        self,
+        *,
+        env: EnvConfig,
+        spec: EnvSpec,
+        networks: Mapping[str, nn.Module],
+        episodes: int,
+        seed: np.random.SeedSequence,
     ):
         self._spec = spec
         self._policies = Policies(networks)
@@ -96,7 +102,10 @@ class Evaluator:
         if final not in self._random_scores:
             random = np.random.default_rng(self._seeds[final])
             played = play(
-                self._envs, self._spec, lambda seen: random.integers(0, self._spec.actions, len(seen)), self._seeds[final]
+                self._envs,
+                self._spec,
+                lambda seen: random.integers(0, self._spec.actions, len(seen)),
+                self._seeds[final],
             )
             self._random_scores[final] = PolicyScore(played.returns, played.lengths, version=-1)
         return self._random_scores[final]

@@ -94,7 +94,9 @@ class Rollout:
             version=weights.version,
         )
         if segment.observation.dtype.kind == "f" and not np.isfinite(segment.observation).all():
-            raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): an observation is not finite. Mend it")
+            raise EnvironmentFault(
+                f"the environment failed (env.id={self._spec.id}): an observation is not finite. Mend it"
+            )
         stats = EpisodeStats(
             self._actor,
             self._incarnation,

@@ -90,7 +90,13 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
 
     def options(bundle: int, cpus: float, gpus: float = 0.0) -> dict[str, object]:
         place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
-        return {"num_cpus": cpus, "num_gpus": gpus, "scheduling_strategy": place, "max_restarts": 0, "max_task_retries": 0}
+        return {
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "scheduling_strategy": place,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+        }
 
     replay = ReplayActor.options(**options(0, plan.replay_cpus)).remote(run.state_of("replay"), **parts.replay())
     receipt = calmly(replay.receipt.remote())

@@ -99,9 +99,7 @@ def _learn(run: Run, replay: Replay, learner: Learner) -> None:
     else:
         receipt = replay.receipt()
     done = learner.updates - before
-    report = LearnerReport(
-        learner.updates, done, busy, 0.0, began, time.time(), done < most, receipt, learner.losses()
-    )
+    report = LearnerReport(learner.updates, done, busy, 0.0, began, time.time(), done < most, receipt, learner.losses())
     run.journal.learned(report)
     run.journal.counted(receipt)
 

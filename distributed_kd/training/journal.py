@@ -61,7 +61,12 @@ class Journal:
     """Listens to every event of the loop and writes metrics at a steady beat."""
 
     def __init__(
-        self, policies: tuple[str, ...], bounds: Bounds, metrics: Metrics, rollouts: int, show: Callable[[Snapshot], None]
+        self,
+        policies: tuple[str, ...],
+        bounds: Bounds,
+        metrics: Metrics,
+        rollouts: int,
+        show: Callable[[Snapshot], None],
     ):
         self.bounds = bounds
         self._policies, self._metrics, self._rollouts, self._show = policies, metrics, rollouts, show
@@ -83,7 +88,9 @@ class Journal:
         window.env_steps += stats.steps
         window.collecting += stats.seconds
         window.lags.append(self.updates - stats.version)
-        for policy, episode_return, length in zip(stats.policy, stats.episode_return, stats.episode_length, strict=True):
+        for policy, episode_return, length in zip(
+            stats.policy, stats.episode_return, stats.episode_length, strict=True
+        ):
             name = self._policies[policy]
             window.returns[name].append(float(episode_return))
             window.lengths[name].append(int(length))
@@ -140,7 +147,11 @@ class Journal:
         if window.lags:
             charts["policy_lag_updates"] = float(np.mean(window.lags))
         episodes = {
-            name: {"return_mean": float(np.mean(returns)), "length_mean": float(np.mean(window.lengths[name])), "count": len(returns)}
+            name: {
+                "return_mean": float(np.mean(returns)),
+                "length_mean": float(np.mean(window.lengths[name])),
+                "count": len(returns),
+            }
             for name, returns in window.returns.items()
         }
         self._window = _Window(time.monotonic())
@@ -200,7 +211,11 @@ class Journal:
         }
 
     def _snapshot(self, charts: dict[str, float]) -> Snapshot:
-        scores = {name: float(np.mean(one.returns)) for name, one in self.evaluation.scores.items()} if self.evaluation else {}
+        scores = (
+            {name: float(np.mean(one.returns)) for name, one in self.evaluation.scores.items()}
+            if self.evaluation
+            else {}
+        )
         return Snapshot(
             phase=self.phase,
             env_steps=self.generated,

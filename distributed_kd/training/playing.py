@@ -51,7 +51,9 @@ def _check(config: RunConfig, policy: str, episodes: int, seed: int) -> None:
         fix = f"Did you mean {close}?" if close else f"The policies are {', '.join(config.policies)}"
         problems.append(Problem("unknown policy", "policy", policy, "the run has none of this name", fix))
     if episodes < 1:
-        problems.append(Problem("bad number of episodes", "episodes", episodes, "it must be at least 1", "Set --episodes 20"))
+        problems.append(
+            Problem("bad number of episodes", "episodes", episodes, "it must be at least 1", "Set --episodes 20")
+        )
     if seed < 0:
         problems.append(Problem("bad seed", "seed", seed, "it must be at least 0", "Set --seed 0"))
     if problems:
@@ -68,5 +70,7 @@ def _recorded(config: RunConfig, folder: Path, policy: str, number: int) -> gym.
             disable_logger=True,
         )
     except gym.error.DependencyNotInstalled as error:
-        problem = Problem("nothing can be recorded", "video", folder, str(error), 'Install it: pip install "distributed-kd[video]"')
+        problem = Problem(
+            "nothing can be recorded", "video", folder, str(error), 'Install it: pip install "distributed-kd[video]"'
+        )
         raise ConfigurationError(problem) from error

@@ -62,7 +62,13 @@ def make_plan(config: RunConfig, cpus: float, gpus: float) -> Plan:
     actors = config.rollouts.actors
     if config.learner.device == "cuda" and not gpus:
         raise ResourceError(
-            Problem("no GPU", "learner.device", "cuda", "there is none here", "Set --learner.device auto, or run where one is")
+            Problem(
+                "no GPU",
+                "learner.device",
+                "cuda",
+                "there is none here",
+                "Set --learner.device auto, or run where one is",
+            )
         )
     fixed = LEARNER_CPUS + 2 * SHARED_CPUS
     need = fixed + actors * SHARED_CPUS
@@ -100,7 +106,12 @@ def check_run(config: RunConfig, allow_env_import: bool) -> EnvSpec:
     if ":" in config.env.id and not allow_env_import:
         module = config.env.id.rpartition(":")[0]
         raise ConfigurationError(
-            Problem("a module would be imported", "env.id", config.env.id, f"importing {module} runs its code",
-                    "If you trust it, add --allow-env-import")  # fmt: skip
+            Problem(
+                "a module would be imported",
+                "env.id",
+                config.env.id,
+                f"importing {module} runs its code",
+                "If you trust it, add --allow-env-import",
+            )  # fmt: skip
         )
     return read_spec(config.env)

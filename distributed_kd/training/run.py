@@ -163,8 +163,13 @@ def open_checkpoint(folder: RunFolder, config: RunConfig, before: RunConfig) -> 
     Raises CheckpointError where the configuration changed in what may not change, or where none is whole or fits.
     """
     wrong = [
-        Problem("the run was made with another value", key, new, f"it is {old} in {folder.config_file}",
-                f"Leave it, or start a new run; only {', '.join(MAY_CHANGE)} may change")  # fmt: skip
+        Problem(
+            "the run was made with another value",
+            key,
+            new,
+            f"it is {old} in {folder.config_file}",
+            f"Leave it, or start a new run; only {', '.join(MAY_CHANGE)} may change",
+        )  # fmt: skip
         for key, (old, new) in run_file.changed(before, config).items()
         if key.partition(".")[0] not in MAY_CHANGE
     ]
@@ -182,8 +187,13 @@ def check_fits(restored: Checkpoint, parts: Parts) -> None:
         wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
         found = {key: tuple(value.shape) for key, value in saved.items()} if saved else {}
         misfits += [
-            Problem("the checkpoint does not fit", f"{name}.{key}", found.get(key, "missing"), f"the run file makes it {shape}",
-                    "Use the run file that the checkpoint was made with")  # fmt: skip
+            Problem(
+                "the checkpoint does not fit",
+                f"{name}.{key}",
+                found.get(key, "missing"),
+                f"the run file makes it {shape}",
+                "Use the run file that the checkpoint was made with",
+            )  # fmt: skip
             for key, shape in wanted.items()
             if found.get(key) != shape
         ]

@@ -40,7 +40,7 @@ class StopSignal:
 
     @property
     def status(self) -> str:
-        """"finished" where no signal came."""
+        """ "finished" where no signal came."""
         return STATUS[self.received][0] if self.received else "finished"
 
     @property

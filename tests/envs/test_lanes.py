@@ -193,6 +193,7 @@ def test_actions_are_counted_from_the_first_one_there_is():
     np.testing.assert_array_equal(after[:, 2], [5, 6, 7])
 
 
+@pytest.mark.filterwarnings("ignore:.*share an object")
 def test_the_final_observation_survives_an_environment_that_writes_into_one_array():
     def play(one_array):
         config = EnvConfig("Walk-v0", {"one_array": one_array})

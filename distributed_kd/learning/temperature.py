@@ -1,0 +1,32 @@
+"""`temperature = "auto"`: a softmax temperature that follows the spread of the teacher's Q-values."""
+
+import torch
+from torch import Tensor
+
+from distributed_kd.maths.distillation import action_gap, auto_temperature
+
+GAP_MEMORY = 0.99
+"""Share of the running action gap that one batch leaves in place: it follows the teacher within some hundred updates"""
+
+
+class AutoTemperature:
+    """The running mean of the teacher's action gap, and the temperature that it comes to.
+
+    It depends on the teacher and the batches alone, so all students share it, and each learns as it would alone.
+    """
+
+    def __init__(self, device: torch.device):
+        # Kept on the device, so that following costs no synchronisation; NaN until the first batch sets it.
+        self._gap = torch.full((), float("nan"), device=device)
+
+    def follow(self, teacher_q: Tensor) -> Tensor:
+        """Take in the Q-values [B, A] of one batch; gives the temperature now, 0-d, in the unit of returns."""
+        gap = action_gap(teacher_q).mean()
+        self._gap = torch.where(self._gap.isnan(), gap, torch.lerp(gap, self._gap, GAP_MEMORY))
+        return auto_temperature(self._gap)
+
+    def state(self) -> Tensor:
+        return self._gap.clone()
+
+    def restore(self, gap: object) -> None:
+        self._gap = torch.as_tensor(gap).to(self._gap.device).clone()
