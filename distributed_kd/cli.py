@@ -138,9 +138,7 @@ def resume(words: list[str]) -> int:
 
 def evaluate(words: list[str]) -> int:
     """`evaluate RUN --policy NAME [--episodes N] [--seed S] [--video DIR] [--json]`."""
-    parser = _Parser(
-        prog="python launch.py evaluate", description="Play full greedy episodes with a run's newest weights."
-    )
+    parser = _Parser(prog="python launch.py evaluate", description="Play full greedy episodes with a run's newest weights.")
     parser.add_argument("run", metavar="RUN", help="the folder of a run")
     parser.add_argument("--policy", required=True, help="teacher, or the name of a student")
     parser.add_argument("--episodes", type=int, default=20, help="episodes to play (default: 20)")
@@ -175,9 +173,7 @@ def list_presets(words: list[str]) -> int:
 
 def doctor(words: list[str]) -> int:
     """`doctor [--address ADDRESS]`."""
-    parser = _Parser(
-        prog="python launch.py doctor", description="Tell whether this machine or cluster can run a preset."
-    )
+    parser = _Parser(prog="python launch.py doctor", description="Tell whether this machine or cluster can run a preset.")
     parser.add_argument("--address", help="a running Ray cluster to look at instead of starting Ray here")
     asked = parser.parse_args(words)
     from distributed_kd.training.doctor import examine

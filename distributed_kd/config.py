@@ -1,6 +1,7 @@
 """The words of a run file: frozen dataclasses, one per table, that know their defaults and check themselves.
 
-`problems()` of each names everything wrong with it at once. Reading TOML and flags into them lives in `run_file.py` and `flags.py`, not here.
+`problems()` of each names everything wrong with it at once. Reading TOML and flags into them lives in `run_file.py` and
+`flags.py`, not here.
 """
 
 import math
@@ -9,29 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from distributed_kd.checks import at_least, share
 from distributed_kd.errors import Problem
+from distributed_kd.policy_config import StudentConfig, TeacherConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 RESERVED_NAMES = ("teacher", "random", "none")
-
-LossName = Literal["kl", "kl_q", "kl_hinton", "cross_entropy", "nll", "mse", "huber"]
-
-
-def _at_least(key: str, value: float, minimum: float, what: str) -> Iterator[Problem]:
-    if isinstance(value, bool) or not math.isfinite(value) or value < minimum:
-        yield Problem(
-            what, key, value, f"it must be a finite number of at least {minimum}", f"Set --{key} {minimum} or more"
-        )
-
-
-def _above_zero(key: str, value: float, what: str) -> Iterator[Problem]:
-    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
-        yield Problem(what, key, value, "it must be a finite number above 0", f"Set --{key} to a positive number")
-
-
-def _share(key: str, value: float, what: str) -> Iterator[Problem]:
-    if isinstance(value, bool) or not (0.0 <= value <= 1.0):
-        yield Problem(what, key, value, "it must lie between 0 and 1", f"Set --{key} to a number from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -45,9 +29,7 @@ class EnvConfig:
 
     def problems(self, key: str = "env") -> Iterator[Problem]:
         if not self.id.strip():
-            yield Problem(
-                "no environment", f"{key}.id", repr(self.id), "an id is needed", f"Set --{key}.id CartPole-v1"
-            )
+            yield Problem("no environment", f"{key}.id", repr(self.id), "an id is needed", f"Set --{key}.id CartPole-v1")
 
 
 @dataclass(frozen=True)
@@ -63,108 +45,11 @@ class StopConfig:
 
     def problems(self, key: str = "stop") -> Iterator[Problem]:
         for name in ("env_steps", "updates", "minutes"):
-            yield from _at_least(f"{key}.{name}", getattr(self, name), 0, "bad bound")
+            yield from at_least(f"{key}.{name}", getattr(self, name), 0, "bad bound")
         if not any((self.env_steps, self.updates, self.minutes)):
             yield Problem(
                 "no end", f"{key}.env_steps", 0, "schedules need at least one bound", f"Set --{key}.env_steps 100000"
             )
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """A network by name, with its widths."""
-
-    kind: Literal["mlp"] = "mlp"
-    """mlp: fully connected with ReLU"""
-    hidden: tuple[int, ...] = (256, 256)
-    """units of each hidden layer"""
-
-    def problems(self, key: str) -> Iterator[Problem]:
-        for width in self.hidden:
-            yield from _at_least(f"{key}.hidden", width, 1, "bad layer width")
-
-
-@dataclass(frozen=True)
-class ExplorationConfig:
-    """Epsilon of the teacher's lanes over the run."""
-
-    start: float = 1.0
-    """epsilon of every lane at the start"""
-    end: float = 0.05
-    """epsilon of the most curious lane at the end"""
-    fraction: float = 0.2
-    """share of the run over which epsilon falls from start to end"""
-    ladder: float = 1.0
-    """lane i of N explores with epsilon ** (1 + ladder * i / (N - 1)); 0 = all lanes alike"""
-
-    def problems(self, key: str) -> Iterator[Problem]:
-        for name in ("start", "end", "fraction"):
-            yield from _share(f"{key}.{name}", getattr(self, name), "bad exploration")
-        yield from _at_least(f"{key}.ladder", self.ladder, 0, "bad exploration")
-
-
-@dataclass(frozen=True)
-class TeacherConfig:
-    """The DQN that the students learn from."""
-
-    source: Literal["learn"] = "learn"
-    """learn: trained in this run"""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    learning_rate: float = 1e-3
-    """Adam's step size at the start"""
-    learning_rate_end: float = 1.0
-    """share of learning_rate left at the end of the run, reached linearly; 1 = constant"""
-    gamma: float = 0.99
-    """discount per environment step"""
-    n_step: int = 1
-    """steps summed before bootstrapping"""
-    double: bool = True
-    """double DQN: the online network picks the action, the target network values it"""
-    dueling: bool = False
-    """separate value and advantage streams"""
-    target_update: float = 500.0
-    """updates between copies to the target network; below 1: Polyak rate per update"""
-    max_grad_norm: float = 10.0
-    """gradient norm above which the teacher's gradient is scaled down"""
-    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
-
-    def problems(self, key: str = "teacher") -> Iterator[Problem]:
-        yield from self.network.problems(f"{key}.network")
-        yield from _above_zero(f"{key}.learning_rate", self.learning_rate, "bad learning rate")
-        yield from _share(f"{key}.learning_rate_end", self.learning_rate_end, "bad learning rate")
-        yield from _share(f"{key}.gamma", self.gamma, "bad discount")
-        yield from _at_least(f"{key}.n_step", self.n_step, 1, "bad n-step")
-        yield from _above_zero(f"{key}.target_update", self.target_update, "bad target update")
-        if 1 <= self.target_update < math.inf and self.target_update != round(self.target_update):
-            yield Problem("bad target update", f"{key}.target_update", self.target_update,
-                          "1 and above counts updates, so it must be whole", f"Set --{key}.target_update {round(self.target_update)}")  # fmt: skip
-        yield from _above_zero(f"{key}.max_grad_norm", self.max_grad_norm, "bad gradient clip")
-        yield from self.exploration.problems(f"{key}.exploration")
-
-
-@dataclass(frozen=True)
-class StudentConfig:
-    """One student: its network and how it is taught."""
-
-    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(hidden=(64, 64)))
-    loss: LossName = "kl"
-    """how the student's outputs are drawn to the teacher's Q-values"""
-    temperature: float | Literal["auto"] = 0.01
-    """divides the teacher's Q-values before the softmax; auto: follows the spread of its action gaps"""
-    learning_rate: float = 1e-3
-    """Adam's step size at the start"""
-    learning_rate_end: float = 1.0
-    """share of learning_rate left at the end of the run, reached linearly; 1 = constant"""
-    max_grad_norm: float = 10.0
-    """gradient norm above which this student's gradient is scaled down"""
-
-    def problems(self, key: str) -> Iterator[Problem]:
-        yield from self.network.problems(f"{key}.network")
-        if self.temperature != "auto":
-            yield from _above_zero(f"{key}.temperature", self.temperature, "bad temperature")
-        yield from _above_zero(f"{key}.learning_rate", self.learning_rate, "bad learning rate")
-        yield from _share(f"{key}.learning_rate_end", self.learning_rate_end, "bad learning rate")
-        yield from _above_zero(f"{key}.max_grad_norm", self.max_grad_norm, "bad gradient clip")
 
 
 @dataclass(frozen=True)
@@ -178,7 +63,7 @@ class BehaviourConfig:
 
     def problems(self, key: str) -> Iterator[Problem]:
         for name in ("teacher", "students"):
-            yield from _share(f"{key}.{name}", getattr(self, name), "bad share of lanes")
+            yield from share(f"{key}.{name}", getattr(self, name), "bad share of lanes")
         in_range = 0 <= self.teacher <= 1 and 0 <= self.students <= 1
         if in_range and not math.isclose(self.teacher + self.students, 1.0, abs_tol=1e-6):
             yield Problem("bad shares of lanes", key, f"{self.teacher} + {self.students}", "they must add up to 1",
@@ -210,9 +95,9 @@ class RolloutsConfig:
 
     def problems(self, key: str = "rollouts") -> Iterator[Problem]:
         for name in ("actors", "envs_per_actor", "steps_per_segment"):
-            yield from _at_least(f"{key}.{name}", getattr(self, name), 1, "bad number of rollouts")
+            yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad number of rollouts")
         yield from self.behaviour.problems(f"{key}.behaviour")
-        yield from _share(f"{key}.student_epsilon", self.student_epsilon, "bad exploration")
+        yield from share(f"{key}.student_epsilon", self.student_epsilon, "bad exploration")
 
 
 @dataclass(frozen=True)
@@ -234,8 +119,8 @@ class ReplayConfig:
 
     def problems(self, key: str = "replay") -> Iterator[Problem]:
         for name in ("capacity", "warmup", "batch_size"):
-            yield from _at_least(f"{key}.{name}", getattr(self, name), 1, "bad size")
-        yield from _at_least(f"{key}.samples_per_insert", self.samples_per_insert, 0, "bad pace")
+            yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad size")
+        yield from at_least(f"{key}.samples_per_insert", self.samples_per_insert, 0, "bad pace")
         if self.capacity < self.batch_size:
             yield Problem("replay too small", f"{key}.capacity", self.capacity, f"a batch has {self.batch_size} steps",
                           f"Set --{key}.capacity {self.batch_size} or more")  # fmt: skip
@@ -254,7 +139,7 @@ class LearnerConfig:
     """updates between two publications of weights to the rollouts"""
 
     def problems(self, key: str = "learner") -> Iterator[Problem]:
-        yield from _at_least(f"{key}.updates_per_call", self.updates_per_call, 1, "bad number of updates")
+        yield from at_least(f"{key}.updates_per_call", self.updates_per_call, 1, "bad number of updates")
 
 
 @dataclass(frozen=True)
@@ -267,8 +152,8 @@ class EvaluationConfig:
     """time between two evaluations while training; 0 = only at the end"""
 
     def problems(self, key: str = "evaluation") -> Iterator[Problem]:
-        yield from _at_least(f"{key}.episodes", self.episodes, 2, "bad number of episodes")
-        yield from _at_least(f"{key}.every_seconds", self.every_seconds, 0, "bad interval")
+        yield from at_least(f"{key}.episodes", self.episodes, 2, "bad number of episodes")
+        yield from at_least(f"{key}.every_seconds", self.every_seconds, 0, "bad interval")
 
 
 @dataclass(frozen=True)
@@ -281,8 +166,8 @@ class CheckpointConfig:
     """checkpoints kept"""
 
     def problems(self, key: str = "checkpoint") -> Iterator[Problem]:
-        yield from _at_least(f"{key}.every_seconds", self.every_seconds, 0, "bad interval")
-        yield from _at_least(f"{key}.keep", self.keep, 1, "bad number of checkpoints")
+        yield from at_least(f"{key}.every_seconds", self.every_seconds, 0, "bad interval")
+        yield from at_least(f"{key}.keep", self.keep, 1, "bad number of checkpoints")
 
 
 @dataclass(frozen=True)
@@ -309,7 +194,7 @@ class RunConfig:
 
     def problems(self) -> Iterator[Problem]:
         """Everything wrong with this run that can be told without making its environment."""
-        yield from _at_least("seed", self.seed, 0, "bad seed")
+        yield from at_least("seed", self.seed, 0, "bad seed")
         yield from self.env.problems()
         yield from self.stop.problems()
         yield from self.teacher.problems()
@@ -325,11 +210,14 @@ class RunConfig:
         """What one table asks for against what another allows."""
         longest = 2 * self.rollouts.segment_steps  # every step can end an episode, whose last observation takes a row
         if self.replay.capacity < longest:
-            yield Problem("replay too small", "replay.capacity", self.replay.capacity, f"one segment can take {longest} rows",
-                          f"Set --replay.capacity {longest} or more")  # fmt: skip
+            why, fix = f"one segment can take {longest} rows", f"Set --replay.capacity {longest} or more"
+            yield Problem("replay too small", "replay.capacity", self.replay.capacity, why, fix)
         if self.stop.env_steps and self.replay.warmup >= self.stop.env_steps:
-            yield Problem("warm-up never ends", "replay.warmup", self.replay.warmup, f"the run ends at {self.stop.env_steps} steps",
-                          f"Set --replay.warmup {self.stop.env_steps // 10} or less")  # fmt: skip
+            why, fix = (
+                f"the run ends at {self.stop.env_steps} steps",
+                f"Set --replay.warmup {self.stop.env_steps // 10} or less",
+            )
+            yield Problem("warm-up never ends", "replay.warmup", self.replay.warmup, why, fix)
 
     def _student_problems(self) -> Iterator[Problem]:
         if not self.students:
@@ -338,9 +226,8 @@ class RunConfig:
         seen: dict[str, str] = {}
         for name, student in self.students.items():
             if not NAME.match(name) or name.lower() in RESERVED_NAMES:
-                yield Problem("bad student name", "students", repr(name)[:80],
-                              f"a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of {', '.join(RESERVED_NAMES)}",
-                              "Rename it")  # fmt: skip
+                why = f"a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of {', '.join(RESERVED_NAMES)}"
+                yield Problem("bad student name", "students", repr(name)[:80], why, "Rename it")
             if (twin := seen.setdefault(name.lower(), name)) != name:
                 yield Problem(
                     "two students alike", "students", f"{twin}, {name}", "the names differ in case only", "Rename one"

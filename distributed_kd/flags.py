@@ -16,8 +16,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from distributed_kd.config import RunConfig, StudentConfig
+from distributed_kd.config import RunConfig
 from distributed_kd.errors import Problem
+from distributed_kd.policy_config import StudentConfig
 from distributed_kd.run_file import checked, merge, nearest, one_line, read, shown, wanted
 
 WIDTH = 100
@@ -169,9 +170,7 @@ def _spelt(word: str, hint: Any) -> str:
     if hint is int or get_origin(hint) is tuple:
         with contextlib.suppress(ValueError):
             number = float(word)
-            return (
-                str(int(number)) if number.is_integer() and not word.lstrip("+-").replace("_", "").isdigit() else word
-            )
+            return str(int(number)) if number.is_integer() and not word.lstrip("+-").replace("_", "").isdigit() else word
     return word
 
 
@@ -210,9 +209,7 @@ def _unknown(path: tuple[str, ...], said: str, names: list[str], prog: str) -> P
             return Problem("unknown student", key, said, "there is none of this name", fix)
         known = [f"students.{name}.{k}" for name in [*path[1:2], *names] for k in leaves(StudentConfig())]
     if below := [f"--{k}" for k in known if k.startswith(f"{key}.")]:
-        return Problem(
-            "not a flag", key, said, "it is a table, only its keys are flags", f"Set {' or '.join(below[:2])}"
-        )
+        return Problem("not a flag", key, said, "it is a table, only its keys are flags", f"Set {' or '.join(below[:2])}")
     table, _, name = key.rpartition(".")
     siblings = [k.removeprefix(f"{table}.") for k in known if table and k.startswith(f"{table}.")]
     close = nearest(name, siblings) if siblings else nearest(key, known)
@@ -232,17 +229,14 @@ def _groups(config: RunConfig) -> Iterator[tuple[str, list[str]]]:
             rows = [_row(f"--{k}", leaf) for k, leaf in leaves(StudentConfig(), "students.NAME.").items()]
             here = ", ".join(f"{n} ({_as_words(s.network.hidden)})" for n, s in value.items()) or "none"
             notes = [
-                textwrap.fill(t, WIDTH, initial_indent="  ", subsequent_indent="  ")
-                for t in (about[name], f"Here: {here}")
+                textwrap.fill(t, WIDTH, initial_indent="  ", subsequent_indent="  ") for t in (about[name], f"Here: {here}")
             ]
             yield f"students: {inspect.getdoc(StudentConfig)}", [*notes, *rows]
         elif is_dataclass(value):
             rows = [_row(f"--{k}", leaf) for k, leaf in leaves(value, f"{name}.").items()]
             if name == "env":
                 kwargs = ", ".join(f"{k} = {shown(v)}" for k, v in value.kwargs.items()) or "none"
-                rows.append(
-                    _line("--env.kwargs.KEY VALUE", f"{_field_docs(type(value))['kwargs']} (default: {kwargs})")
-                )
+                rows.append(_line("--env.kwargs.KEY VALUE", f"{_field_docs(type(value))['kwargs']} (default: {kwargs})"))
             yield f"{name}: {inspect.getdoc(value)}", rows
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distributed_kd.config import EnvConfig, NetworkConfig, ReplayConfig, RunConfig, StudentConfig, TeacherConfig
+from distributed_kd.config import EnvConfig, ReplayConfig, RunConfig
+from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.run_file import changed, decode, encode, merge, nearest, read, read_toml, shown
 

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distributed_kd.config import StudentConfig, TeacherConfig
 from distributed_kd.errors import DivergedError
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import Teacher
 from distributed_kd.learning.temperature import AutoTemperature
+from distributed_kd.policy_config import StudentConfig, TeacherConfig
 from distributed_kd.records import Batch, State, Weights
-
 
 MEASURE_EVERY = 8
 """Updates between two whose losses are kept: enough for a curve, and a network that is not finite stays so."""

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from distributed_kd.config import StudentConfig
 from distributed_kd.learning.trainable import Trainable
 from distributed_kd.maths.distillation import LOSSES, agreement, target_entropy
+from distributed_kd.policy_config import StudentConfig
 from distributed_kd.records import State
 
 

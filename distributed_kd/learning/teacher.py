@@ -5,9 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from distributed_kd.config import TeacherConfig
 from distributed_kd.learning.trainable import Trainable, as_one_vector
 from distributed_kd.maths.temporal_difference import double_q_learning_target, q_learning_target, td_loss
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import State
 
 

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distributed_kd.config import NetworkConfig
 from distributed_kd.networks.mlp import MLP
+from distributed_kd.policy_config import NetworkConfig
 from distributed_kd.records import EnvSpec
 
 

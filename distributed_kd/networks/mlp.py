@@ -1,5 +1,7 @@
 """Fully connected networks."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ class MLP(nn.Module):
         super().__init__()
         widths = (inputs, *hidden)
         layers: list[nn.Module] = []
-        for width_in, width_out in zip(widths, widths[1:], strict=False):
+        for width_in, width_out in pairwise(widths):
             layers += [nn.Linear(width_in, width_out), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.advantage = nn.Linear(widths[-1], actions)

@@ -36,9 +36,7 @@ class Pace:
         return self.slack + max(self.warmup, math.floor(sampled / self.samples_per_insert))
 
     @classmethod
-    def between(
-        cls, samples_per_insert: float, warmup: int, batch_size: int, segment_steps: int, actors: int
-    ) -> "Pace":
+    def between(cls, samples_per_insert: float, warmup: int, batch_size: int, segment_steps: int, actors: int) -> "Pace":
         """A pace with room for two segments of every actor, and for the inserts that one batch waits for.
 
         Less would let the learner run dry while segments are made; more would only make the samples older.

@@ -78,9 +78,7 @@ class Replay:
             return None, self.receipt()
         starts = self._draw(allowed * self._pace.batch_size)
         rows = self._rows
-        n_step_return, discount, offset = n_step(
-            rows["reward"], rows["discount"], rows["is_step"], starts, self._n_step
-        )
+        n_step_return, discount, offset = n_step(rows["reward"], rows["discount"], rows["is_step"], starts, self._n_step)
         self._sampled += len(starts)
 
         def stacked(values: np.ndarray) -> np.ndarray:
@@ -119,9 +117,7 @@ class Replay:
         rows = state["rows"]
         filled = len(rows["is_step"])
         if filled > self._capacity or rows["observation"].shape[1:] != self._rows["observation"].shape[1:]:
-            raise ValueError(
-                f"{filled} rows {rows['observation'].shape[1:]} do not fit this replay of {self._capacity}"
-            )
+            raise ValueError(f"{filled} rows {rows['observation'].shape[1:]} do not fit this replay of {self._capacity}")
         if filled < self._capacity and state["head"] != filled:
             raise ValueError(f"a full ring of {filled} rows does not fit this replay of {self._capacity}")
         for name, column in self._rows.items():

@@ -97,14 +97,10 @@ class Ledger:
 
     def state(self) -> State:
         return {
-            "seen": {
-                str(actor): [life, after, sorted(skipped)] for actor, (life, after, skipped) in self._seen.items()
-            },
+            "seen": {str(actor): [life, after, sorted(skipped)] for actor, (life, after, skipped) in self._seen.items()},
             "dropped": dict(self.dropped),
         }
 
     def restore(self, state: State) -> None:
-        self._seen = {
-            int(actor): (life, after, set(skipped)) for actor, (life, after, skipped) in state["seen"].items()
-        }
+        self._seen = {int(actor): (life, after, set(skipped)) for actor, (life, after, skipped) in state["seen"].items()}
         self.dropped = Counter(state["dropped"])

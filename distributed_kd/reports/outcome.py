@@ -57,7 +57,7 @@ def table(summary: dict) -> Table:
 def answer(summary: dict) -> str:
     """How small can the network be? One sentence."""
     if summary["status"] != "finished":
-        return f"The run was {summary['status']}; the scores are those of its newest evaluation, on seeds seen while training."
+        return f"The run was {summary['status']}: these are the scores of its newest evaluation while training."
     keeping = [
         (student["parameters"], name)
         for name, student in summary["students"].items()
@@ -68,8 +68,8 @@ def answer(summary: dict) -> str:
     name = min(keeping)[1]
     student = summary["students"][name]
     return (
-        f"The smallest student that keeps {KEEPS:.0%} of the teacher's score is {name}: {percent(student['parameter_share'])} "
-        f"of its parameters, normalised score {student['normalised_score']:.3f}."
+        f"The smallest student that keeps {KEEPS:.0%} of the teacher's score is {name}: "
+        f"{percent(student['parameter_share'])} of its parameters, normalised score {student['normalised_score']:.3f}."
     )
 
 

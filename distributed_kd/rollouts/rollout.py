@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from distributed_kd.config import EnvConfig, ExplorationConfig, RolloutsConfig
+from distributed_kd.config import EnvConfig, RolloutsConfig
 from distributed_kd.envs.lanes import make_lanes
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.maths.schedules import epsilon_ladder, linear
+from distributed_kd.policy_config import ExplorationConfig
 from distributed_kd.records import EnvSpec, EpisodeStats, Segment, State, Weights
 from distributed_kd.replay.segments import lay_out
 from distributed_kd.rollouts.exploration import LanePlan
@@ -94,9 +95,7 @@ class Rollout:
             version=weights.version,
         )
         if segment.observation.dtype.kind == "f" and not np.isfinite(segment.observation).all():
-            raise EnvironmentFault(
-                f"the environment failed (env.id={self._spec.id}): an observation is not finite. Mend it"
-            )
+            raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): an observation is not finite. Mend it")
         stats = EpisodeStats(
             self._actor,
             self._incarnation,

@@ -193,11 +193,7 @@ def _check_manifest(manifest: Mapping, path: Path, step: int) -> list[str]:
         raise _Damaged(f"{MANIFEST}: it is of step {manifest['step']}")
     names, files = manifest["parts"], manifest["files"]
     expected = {f"{name}.{ending}" for name in names for ending in ("json", "safetensors")}
-    if (
-        set(files) != expected
-        or not all(NAME.fullmatch(name) for name in names)
-        or not isinstance(manifest["about"], dict)
-    ):
+    if set(files) != expected or not all(NAME.fullmatch(name) for name in names) or not isinstance(manifest["about"], dict):
         raise _Damaged(f"{MANIFEST}: its files are not those of its parts")
     for name in sorted(expected):
         _verify(path / name, files[name]["bytes"], files[name]["sha256"])

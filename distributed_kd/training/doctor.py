@@ -21,7 +21,7 @@ LEAST_SHARED_MEMORY = 512 * 2**20
 
 
 def examine(address: str | None) -> int:
-    """Print a line for each thing looked at; gives 0 where the main job can run, else the exit code that it would end with."""
+    """Print a line for each thing looked at; gives 0 where the main job can run, else its exit code."""
     print(f"ok       Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     for package in ("torch", "ray", "gymnasium", "numpy", "tensorboardX"):
         print(f"ok       {package} {version(package)}")

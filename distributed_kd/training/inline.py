@@ -30,7 +30,7 @@ def train(run: Run) -> Evaluation | None:
 
 
 def _train(run: Run) -> Evaluation | None:
-    parts, bounds, journal = run.parts, run.bounds, run.journal
+    parts, journal = run.parts, run.journal
     replay = Replay(**parts.replay())
     learner = Learner(**parts.learner(device_of(run.config.learner.device)))
     rollouts = [Rollout(**parts.rollout(actor, run.incarnation)) for actor in range(run.config.rollouts.actors)]

@@ -88,9 +88,7 @@ class Journal:
         window.env_steps += stats.steps
         window.collecting += stats.seconds
         window.lags.append(self.updates - stats.version)
-        for policy, episode_return, length in zip(
-            stats.policy, stats.episode_return, stats.episode_length, strict=True
-        ):
+        for policy, episode_return, length in zip(stats.policy, stats.episode_return, stats.episode_length, strict=True):
             name = self._policies[policy]
             window.returns[name].append(float(episode_return))
             window.lengths[name].append(int(length))
@@ -194,8 +192,8 @@ class Journal:
         unknown = 0
         if self.generated != self.receipt.inserted + sum(dropped.values()) + unknown:
             raise InternalError(
-                f"steps were lost (generated={self.generated}): the replay accepted {self.receipt.inserted} and dropped {dropped}. "
-                "Please report this with the run's folder"
+                f"steps were lost (generated={self.generated}): the replay accepted {self.receipt.inserted} and "
+                f"dropped {dropped}. Please report this with the run's folder"
             )
         if self.receipt.inserted != self.receipt.size + self.receipt.evicted:
             raise InternalError(
@@ -212,9 +210,7 @@ class Journal:
 
     def _snapshot(self, charts: dict[str, float]) -> Snapshot:
         scores = (
-            {name: float(np.mean(one.returns)) for name, one in self.evaluation.scores.items()}
-            if self.evaluation
-            else {}
+            {name: float(np.mean(one.returns)) for name, one in self.evaluation.scores.items()} if self.evaluation else {}
         )
         return Snapshot(
             phase=self.phase,

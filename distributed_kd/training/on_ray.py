@@ -93,9 +93,7 @@ class _Loop:
     def _ask_evaluator(self) -> None:
         if self._run.evaluation_timer.due and not self._evaluating:
             self._evaluating = True
-            self._expect(
-                self._cluster.evaluator.evaluate.remote(self._weights, False), self._on_evaluated, "the evaluation"
-            )
+            self._expect(self._cluster.evaluator.evaluate.remote(self._weights, False), self._on_evaluated, "the evaluation")
 
     # ---- what has ended
 

@@ -112,6 +112,6 @@ def check_run(config: RunConfig, allow_env_import: bool) -> EnvSpec:
                 config.env.id,
                 f"importing {module} runs its code",
                 "If you trust it, add --allow-env-import",
-            )  # fmt: skip
+            )
         )
     return read_spec(config.env)

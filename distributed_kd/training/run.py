@@ -169,7 +169,7 @@ def open_checkpoint(folder: RunFolder, config: RunConfig, before: RunConfig) -> 
             new,
             f"it is {old} in {folder.config_file}",
             f"Leave it, or start a new run; only {', '.join(MAY_CHANGE)} may change",
-        )  # fmt: skip
+        )
         for key, (old, new) in run_file.changed(before, config).items()
         if key.partition(".")[0] not in MAY_CHANGE
     ]
@@ -193,7 +193,7 @@ def check_fits(restored: Checkpoint, parts: Parts) -> None:
                 found.get(key, "missing"),
                 f"the run file makes it {shape}",
                 "Use the run file that the checkpoint was made with",
-            )  # fmt: skip
+            )
             for key, shape in wanted.items()
             if found.get(key) != shape
         ]

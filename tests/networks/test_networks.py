@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distributed_kd.config import NetworkConfig
 from distributed_kd.networks import build, load_flat, parameter_count, to_flat
+from distributed_kd.policy_config import NetworkConfig
 from distributed_kd.records import EnvSpec
 
 CARTPOLE = EnvSpec("CartPole-v1", (4,), "float32", 2)

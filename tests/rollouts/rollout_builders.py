@@ -1,11 +1,14 @@
 """Rollouts with policies whose actions can be foretold, and what their segments say, read row by row."""
 
+import copy
+
 import numpy as np
 import torch
 
 from distributed_kd import networks
-from distributed_kd.config import EnvConfig, ExplorationConfig, NetworkConfig, RolloutsConfig
+from distributed_kd.config import EnvConfig, RolloutsConfig
 from distributed_kd.envs.spec import read_spec
+from distributed_kd.policy_config import ExplorationConfig, NetworkConfig
 from distributed_kd.records import Weights
 from distributed_kd.rollouts.exploration import LanePlan
 from distributed_kd.rollouts.rollout import Rollout
@@ -23,6 +26,11 @@ def policies(spec, *names, hidden=(8,), seed=0):
 
 def weights_of(named, version=0):
     return Weights(version, {name: networks.to_flat(network) for name, network in named.items()})
+
+
+def blank(named):
+    """Networks of the same shapes that know nothing: what actors are built with before the first weights come."""
+    return {name: constant(copy.deepcopy(network), 0) for name, network in named.items()}
 
 
 def constant(network, action):
@@ -57,7 +65,7 @@ def build_rollout(
     rollout = Rollout(
         env=env,
         spec=spec,
-        networks=policies(spec, *named, seed=1000),  # overwritten by the first weights
+        networks=blank(named),
         plan=LanePlan(np.array(plan, np.int16), np.array(rung or np.zeros(len(plan)), float)),
         rollouts=RolloutsConfig(steps_per_segment=steps, envs_per_actor=len(plan), student_epsilon=student_epsilon),
         exploration=ExplorationConfig(start, end, fraction, ladder),

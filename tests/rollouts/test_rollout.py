@@ -75,20 +75,17 @@ def test_each_lane_is_played_by_its_own_policy():
 
 def test_segments_go_on_where_the_last_one_stopped():
     rollout, weights = build_rollout(steps=3)
-    before = None
+    left_at = {}
     for _ in range(12):
         segment, _ = rollout.collect(weights, 0.5)
-        lanes = np.split(np.arange(len(segment.is_step)), np.flatnonzero(np.diff(np.cumsum(segment.is_step) // 3)) + 1)
-        del lanes  # rows are told apart by what Walk writes into them, below
-        firsts, lasts = {}, {}
+        before, left_at = left_at, {}
         for rows in pieces(segment):
-            mark, taken = segment.observation[rows[0], 0], segment.observation[rows[0], 1]
-            firsts[mark] = taken
-            lasts[segment.observation[rows[-1], 0]] = segment.observation[rows[-1], 1]
-        # An episode is met at its start, or where the segment before has left it.
-        for mark, taken in firsts.items():
-            assert taken == 0 or before[mark] == taken
-        before = lasts
+            (mark, taken, _), (_, last, _) = segment.observation[rows[0]], segment.observation[rows[-1]]
+            # An episode, told by its mark, is met at its start or where the segment before has left it.
+            assert taken == before.get(mark, 0)
+            assert last == taken + len(rows) - 1
+            left_at[mark] = last
+    assert len(left_at) >= 6
 
 
 def test_names_count_up_and_tell_the_life():
@@ -103,52 +100,137 @@ def test_names_count_up_and_tell_the_life():
 
 
 @pytest.mark.parametrize("env", [WALK, CARTPOLE], ids=["walk", "cartpole"])
-def test_the_account_adds_up_with_the_rows(env):
+def test_the_account_adds_up_with_the_rows(env, watched):
     rollout, weights = build_rollout(env, steps=20)
-    running = [(0.0, 0)] * 6
-    told, counted = [], []
+    total, length, expected = np.zeros(6), np.zeros(6, int), []
     for _ in range(5):
         segment, stats = rollout.collect(weights, 0)
-        told += zip(stats.policy.tolist(), stats.episode_return.tolist(), stats.episode_length.tolist(), strict=True)
-        assert (stats.policy.dtype, stats.episode_return.dtype, stats.episode_length.dtype) == (
-            np.int16,
-            np.float64,
-            np.int64,
-        )
-        at = 0
-        for lane in range(6):
-            left = 20
-            while left:
-                steps = int(np.argmin(segment.is_step[at:]))
-                total, length = running[lane]
-                running[lane] = (total + segment.reward[at : at + steps].sum(), length + steps)
-                left -= steps
-                policy, last = segment.policy[at], segment.observation[at + steps]
-                at += steps + 1
-                if left or ended(env, segment, at - 2, last, running[lane][1]):
-                    counted.append((int(policy), *running[lane]))
-                    running[lane] = (0.0, 0)
-        assert at == len(segment.is_step)
-    assert len(told) > 10
-    assert {policy for policy, _, _ in told} == {0, 1, 2}
-    for ours, theirs in zip(sorted(told), sorted(counted), strict=True):
-        assert (ours[0], ours[2]) == (theirs[0], theirs[2])
-        assert ours[1] == pytest.approx(theirs[1], abs=1e-4)
+        log, watched[0].log = watched[0].log, []
+        reward = segment.reward[segment.is_step].reshape(6, 20)
+        for t, (_, _, _, _, _, terminated, truncated) in enumerate(log):
+            total += reward[:, t]
+            length += 1
+            for lane in np.flatnonzero(terminated | truncated):
+                expected.append(([0, 0, 0, 1, 1, 2][lane], total[lane], length[lane]))
+                total[lane] = length[lane] = 0
+        assert expected
+        policies_ended, returns, lengths = zip(*expected, strict=True)
+        expected.clear()
+        assert stats.policy.tolist() == list(policies_ended)
+        np.testing.assert_allclose(stats.episode_return, returns, atol=1e-4)
+        assert stats.episode_length.tolist() == list(lengths)
 
 
-def ended(env, segment, row, last, length):
-    """Whether the lane's last step here was an episode's end too: its discount says so, or the environment's own rules."""
-    if segment.discount[row] == 0.0:
-        return True
-    if env is CARTPOLE:
-        return False  # random play never lasts for 500 steps
-    seed_of_length = {0: None}
-    del seed_of_length
-    return False if length < 2 else truncated_walk(last)
+def test_an_account_without_ended_episodes_is_empty_and_typed():
+    rollout, weights = build_rollout(steps=1)
+    _, stats = rollout.collect(weights, 0)
+    columns = (stats.policy, stats.episode_return, stats.episode_length)
+    assert [(len(column), column.dtype) for column in columns] == [(0, np.int16), (0, np.float64), (0, np.int64)]
 
 
-def truncated_walk(last):
-    return TRUNCATED.get((float(last[0]), float(last[1])), False)
+def explored(progress, *, lanes=(0,), rung=(0.0,), steps=4000, **settings):
+    """Share of the steps of each lane that did not take the policy's own action, as a share of what random play does."""
+    spec = read_spec(WALK)
+    named = {name: constant(network, 2) for name, network in policies(spec, "teacher", "large", "small").items()}
+    rollout, weights = build_rollout(plan=lanes, rung=list(rung), steps=steps, named=named, **settings)
+    segment, _ = rollout.collect(weights, progress)
+    others = segment.action[segment.is_step].reshape(len(lanes), steps) != 2
+    return others.mean(1) / 0.8  # four of five random actions are others
 
 
-TRUNCATED: dict = {}
+def test_at_the_start_the_teacher_plays_at_random_and_students_hardly_ever():
+    teacher, student = explored(0.0, lanes=(0, 1), rung=(1.0, 0.0))
+    # 4,000 steps: standard errors .008 and .0025
+    assert teacher == pytest.approx(1.0, abs=0.03)
+    assert student == pytest.approx(0.02, abs=0.01)
+
+
+def test_epsilon_falls_along_its_schedule_and_down_the_ladder():
+    # Half way along the fraction: (1 + .2) / 2 = .6; on the last rung of ladder 1 its square.
+    top, bottom = explored(0.25, lanes=(0, 0), rung=(0.0, 1.0), end=0.2, fraction=0.5)
+    assert top == pytest.approx(0.6, abs=0.03)
+    assert bottom == pytest.approx(0.36, abs=0.03)
+    # Past it: .2, and on a half rung of ladder 2 its square.
+    top, middle = explored(0.9, lanes=(0, 0), rung=(0.0, 0.5), end=0.2, fraction=0.5, ladder=2.0)
+    assert top == pytest.approx(0.2, abs=0.03)
+    assert middle == pytest.approx(0.04, abs=0.015)
+
+
+def test_the_students_share_of_random_steps_does_not_move():
+    shares = [explored(progress, lanes=(1,), student_epsilon=0.3)[0] for progress in (0.0, 1.0)]
+    assert shares == pytest.approx([0.3, 0.3], abs=0.03)
+
+
+def test_random_actions_are_uniform():
+    rollout, weights = build_rollout(plan=(0,), steps=5000)
+    segment, _ = rollout.collect(weights, 0.0)
+    counts = np.bincount(segment.action[segment.is_step], minlength=5)
+    # 1,000 each, standard deviation 28
+    assert np.abs(counts - 1000).max() < 120
+
+
+@pytest.mark.parametrize("env", [WALK, CARTPOLE], ids=["walk", "cartpole"])
+def test_one_seed_gives_one_run_to_the_byte(env):
+    (first, weights), (again, _), (other, _) = (build_rollout(env, seed=seed) for seed in (0, 0, 1))
+    for progress in (0.0, 0.1, 1.0):
+        ours = content(first.collect(weights, progress))
+        assert content(again.collect(weights, progress)) == ours
+        assert content(other.collect(weights, progress))["observation"] != ours["observation"]
+
+
+@pytest.mark.parametrize("env", [CARTPOLE, ACROBOT, WALK], ids=["cartpole", "acrobot", "walk"])
+def test_restored_in_the_middle_of_episodes_it_goes_on_to_the_byte(env):
+    first, weights = build_rollout(env, steps=10, incarnation=3)
+    for progress in (0.0, 0.05, 0.1):
+        first.collect(weights, progress)
+    state = first.state()
+    kept = copy.deepcopy(state)
+    assert (state["length"] > 0).any()
+    expected = [content(first.collect(weights, progress)) for progress in (0.15, 0.2, 0.6)]
+    assert any(one["stats.episode_length"][1] != (0,) for one in expected), "no episode has run across the state"
+    np.testing.assert_equal(state, kept)
+
+    second, _ = build_rollout(env, steps=10, incarnation=3)
+    second.collect(weights, 0.0)
+    second.restore(state)
+    assert second.sequence == 3
+    assert [content(second.collect(weights, progress)) for progress in (0.15, 0.2, 0.6)] == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("step", "RuntimeError: the engine stalled"),
+        ("reward", "a reward is not finite"),
+        ("infinite", "a reward is not finite"),
+        ("observation", "an observation is not finite"),
+    ],
+)
+def test_an_environment_that_fails_is_named(fault, words):
+    rollout, weights = build_rollout(EnvConfig("Walk-v0", {"fault": fault, "fault_at": 20}), actor=2)
+    rollout.collect(weights, 0)
+    rollout.collect(weights, 0)
+    with pytest.raises(EnvironmentFault) as caught:
+        rollout.collect(weights, 0)
+    assert caught.value.exit_code == 3
+    assert len(caught.value.lines) == 1
+    assert "env.id=Walk-v0" in str(caught.value)
+    assert words in str(caught.value)
+    if fault == "step":
+        assert "rollout 2 in segment 2" in str(caught.value)
+        assert "small_environments.py" in str(caught.value)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_an_environment_that_cannot_begin_an_episode_is_named():
+    with pytest.raises(EnvironmentFault, match="env.id=Walk-v0.*OSError: no such level"):
+        build_rollout(EnvConfig("Walk-v0", {"fault": "reset"}))
+
+
+def test_a_fault_behind_the_reset_of_the_restored_lanes_is_named():
+    rollout, weights = build_rollout(EnvConfig("Walk-v0", {"fault": "step", "fault_at": 20}))
+    rollout.collect(weights, 0)
+    state = rollout.state()
+    state["lanes"]["0"]["actions"] = np.zeros(30, np.int64)
+    with pytest.raises(EnvironmentFault, match="the engine stalled"):
+        rollout.restore(state)
