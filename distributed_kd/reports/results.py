@@ -23,8 +23,8 @@ from distributed_kd.storage.run_folder import RunFolder
 HEAD = """\
 # Results
 
-Made by `make results` from the folders of finished runs; nothing here is typed in by hand. A score is the mean return of full
-greedy episodes on seeds that nothing was chosen on, from the last weights of the run. `normalised` is
+Made by `make results` from the folders of finished runs; nothing here is typed in by hand. A score is the mean return of
+full greedy episodes on seeds that nothing was chosen on, from the last weights of the run. `normalised` is
 (student − random) / (teacher − random), all three on the same seeds. An interval is a 95 % bootstrap interval.
 """
 
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 
 
 def finished(folders: list[Path]) -> list[tuple[RunFolder, dict]]:
-    """Every finished run at or below the folders, in the order of environment and seed. Raises ConfigurationError for none."""
+    """Every finished run at or below the folders, by environment and seed. Raises ConfigurationError for none."""
     found = []
     for config in sorted({file for folder in folders for file in folder.glob("**/config.toml")}):
         folder = RunFolder.open(config.parent)
@@ -101,8 +101,9 @@ def _over_seeds(summaries: list[dict]) -> str:
     rows = ["| policy | parameters | share | normalised, IQM | interval | agreement | µs a decision |", "|" + "---|" * 7]
     teacher = [summary["teacher"]["return_mean"] for summary in summaries]
     low, high = bootstrap_ci95(teacher)
-    rows.append(f"| teacher | {summaries[0]['teacher']['parameters']:,} | 100 % | 1 (return {interquartile_mean(teacher):.1f}) "
-                f"| return {low:.1f} … {high:.1f} | 1 | {_mean([s['teacher'] for s in summaries], 'decision_microseconds')} |")  # fmt: skip
+    size, pace = summaries[0]["teacher"]["parameters"], _mean([s["teacher"] for s in summaries], "decision_microseconds")
+    iqm = f"1 (return {interquartile_mean(teacher):.1f})"
+    rows.append(f"| teacher | {size:,} | 100 % | {iqm} | return {low:.1f} … {high:.1f} | 1 | {pace} |")
     names = sorted(
         set.intersection(*(set(summary["students"]) for summary in summaries)),
         key=lambda name: -summaries[0]["students"][name]["parameters"],
@@ -133,9 +134,10 @@ def _each(group: list[tuple[RunFolder, dict]]) -> str:
             student = summary["students"].get(name)
             cells.append(f"{student['return_mean']:.1f} ({number(student['normalised_score'], '.3f')})" if student else "–")
         low, high = summary["teacher"]["return_ci95"]
+        teacher = f"{summary['teacher']['return_mean']:.1f} [{low:.1f}, {high:.1f}]"
         rows.append(
-            f"| {summary['seed']} | {summary['random_return']:.1f} | {summary['teacher']['return_mean']:.1f} [{low:.1f}, {high:.1f}] "
-            f"| {' | '.join(cells)} | {summary['teacher']['episodes']} |"
+            f"| {summary['seed']} | {summary['random_return']:.1f} | {teacher} | {' | '.join(cells)} "
+            f"| {summary['teacher']['episodes']} |"
         )
     return "Each run, return (normalised):\n\n" + "\n".join(rows) + "\n"
 
@@ -143,7 +145,8 @@ def _each(group: list[tuple[RunFolder, dict]]) -> str:
 def _speed(group: list[tuple[RunFolder, dict]]) -> str:
     """A row for each run: how fast it was, and the account of its steps."""
     rows = [
-        "| seed | wall s | env steps/s | updates/s | learner busy | samples per insert | generated = accepted + dropped + unknown |",
+        "| seed | wall s | env steps/s | updates/s | learner busy | samples per insert "
+        "| generated = accepted + dropped + unknown |",
         "|" + "---|" * 7,
     ]
     for _, summary in group:

@@ -12,6 +12,7 @@ from torch import nn
 
 from distributed_kd.config import EnvConfig
 from distributed_kd.envs.spec import make
+from distributed_kd.errors import EnvironmentFault
 from distributed_kd.records import EnvSpec, Evaluation, PolicyScore, Weights
 from distributed_kd.rollouts.policies import Policies
 
@@ -36,7 +37,7 @@ def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int])
     shape = (len(envs), *spec.observation_shape)
     now = np.empty(shape, spec.observation_dtype)
     for lane, (env, seed) in enumerate(zip(envs, seeds, strict=True)):
-        now[lane] = env.reset(seed=int(seed))[0]
+        now[lane] = _told(env.reset, int(seed), seed=int(seed))[0]
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
     playing = np.arange(len(envs))
     seen = []
@@ -45,12 +46,23 @@ def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int])
         seen.append(observation)
         ended = np.zeros(len(playing), np.bool_)
         for place, (lane, action) in enumerate(zip(playing, act(observation), strict=True)):
-            now[lane], reward, terminated, truncated, _ = envs[lane].step(int(action) + spec.action_start)
+            step = _told(envs[lane].step, seeds[lane], int(action) + spec.action_start)
+            now[lane], reward, terminated, truncated, _ = step
             returns[lane] += float(reward)
             lengths[lane] += 1
             ended[place] = terminated or truncated
         playing = playing[~ended]
     return Played(tuple(returns.tolist()), tuple(lengths.tolist()), np.concatenate(seen))
+
+
+def _told(call: Callable, seed: int, *arguments: object, **named: object):
+    """Call the environment; whatever it raises ends the run as its own fault, with the seed to find it again."""
+    try:
+        return call(*arguments, **named)
+    except Exception as error:
+        raise EnvironmentFault(
+            f"the environment failed (seed={seed}): in an evaluation, {type(error).__name__}: {error}. Mend it"
+        ) from error
 
 
 class Evaluator:

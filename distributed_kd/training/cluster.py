@@ -24,6 +24,8 @@ from distributed_kd.training.preflight import Plan, cores, make_plan
 from distributed_kd.training.run import Run
 
 PLACEMENT_SECONDS = 60
+LEARNER_THREADS = 1
+"""Threads of PyTorch in the learner: its networks are small, and the other cores are the rollouts'"""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,12 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
     replay = ReplayActor.options(**options(0, plan.replay_cpus)).remote(run.state_of("replay"), **parts.replay())
     receipt = calmly(replay.receipt.remote())
     learner = LearnerActor.options(**options(0, plan.learner_cpus, plan.gpus)).remote(
-        replay, receipt, config.stop.updates, 1, run.state_of("learner"), **parts.learner(device_of(plan.device))
+        replay,
+        receipt,
+        config.stop.updates,
+        LEARNER_THREADS,
+        run.state_of("learner"),
+        **parts.learner(device_of(plan.device)),
     )
     evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
     rollouts = [

@@ -37,6 +37,10 @@ def runner(address: str | None = None) -> Runner:
     return Runner("ray", partial(train, address=address), goes_on_exactly=False)
 
 
+def _raise(fault: EnvironmentFault) -> None:
+    raise fault
+
+
 class _Loop:
     """Calls under way by the reference that tells of their end, and what to do then."""
 
@@ -45,14 +49,14 @@ class _Loop:
         self._segment_steps = run.config.rollouts.segment_steps
         # Every rollout stands here once for each further call it may be given, the longest idle first.
         self._idle = deque(cluster.rollouts * CALLS_IN_FLIGHT)
-        self._events: dict[ray.ObjectRef, tuple[Callable, str]] = {}
+        self._events: dict[ray.ObjectRef, tuple[str, Callable, Callable]] = {}
         self._steps_under_way = 0  # asked of the rollouts and not yet told of by a receipt
         self._training = self._adding = 0  # calls of the learner, and of the replay, under way
         self._starved_at: int | None = -1  # inserts at which the learner last found no batch
         self._evaluating = False
         self._held: list[ray.ObjectRef] | None = None  # segments kept back while a checkpoint is taken
         self._fault: EnvironmentFault | None = None
-        self._weights: ray.ObjectRef = ray.put(None)
+        self._weights: ray.ObjectRef | None = None
 
     def run(self) -> Evaluation | None:
         self._begin()
@@ -81,7 +85,7 @@ class _Loop:
             rollout = self._idle.popleft()
             segment, stats = rollout.collect.remote(self._weights, journal.progress)
             self._steps_under_way += self._segment_steps
-            self._expect(stats, partial(self._on_collected, rollout, segment), "a rollout")
+            self._expect("a rollout", stats, partial(self._on_collected, rollout, segment), self._on_broken_rollout)
 
     def _ask_learner(self) -> None:
         if self._starved_at is not None and self._journal.receipt.inserted <= self._starved_at:
@@ -93,7 +97,7 @@ class _Loop:
     def _ask_evaluator(self) -> None:
         if self._run.evaluation_timer.due and not self._evaluating:
             self._evaluating = True
-            self._expect(self._cluster.evaluator.evaluate.remote(self._weights, False), self._on_evaluated, "the evaluation")
+            self._expect_evaluation(self._on_evaluated, final=False)
 
     # ---- what has ended
 
@@ -105,9 +109,14 @@ class _Loop:
         else:
             self._add(segment)
 
+    def _on_broken_rollout(self, fault: EnvironmentFault) -> None:
+        """The environment failed: that segment will never come, and the run ends once what was learned is saved."""
+        self._steps_under_way -= self._segment_steps
+        self._fault = fault
+
     def _add(self, segment: ray.ObjectRef) -> None:
         self._adding += 1
-        self._expect(self._cluster.replay.add.remote(segment), self._on_added, "the replay")
+        self._expect("the replay", self._cluster.replay.add.remote(segment), self._on_added)
 
     def _on_added(self, receipt: Receipt) -> None:
         self._adding -= 1
@@ -125,26 +134,33 @@ class _Loop:
         self._evaluating = False
         self._run.evaluated(evaluation, cores())
 
+    def _on_broken_evaluation(self, fault: EnvironmentFault) -> None:
+        self._evaluating = False
+        self._fault = fault
+
     # ---- how events come
 
-    def _expect(self, reference: ray.ObjectRef, handler: Callable, who: str) -> None:
-        self._events[reference] = handler, who
+    def _expect(self, who: str, reference: ray.ObjectRef, done: Callable, broken: Callable = _raise) -> None:
+        self._events[reference] = who, done, broken
 
     def _expect_report(self, report: ray.ObjectRef, weights: ray.ObjectRef) -> None:
         self._training += 1
-        self._expect(report, partial(self._on_trained, weights), "the learner")
+        self._expect("the learner", report, partial(self._on_trained, weights))
+
+    def _expect_evaluation(self, done: Callable, final: bool) -> None:
+        reference = self._cluster.evaluator.evaluate.remote(self._weights, final)
+        self._expect("the evaluation", reference, done, self._on_broken_evaluation)
 
     def _next_event(self) -> None:
         ready, _ = ray.wait(list(self._events), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
         for reference in ready:
-            handler, who = self._events.pop(reference)
+            who, done, broken = self._events.pop(reference)
             try:
                 value = calmly(reference, who)
             except EnvironmentFault as fault:
-                self._fault = fault
-                self._steps_under_way -= self._segment_steps  # that segment will never come
+                broken(fault)
             else:
-                handler(value)
+                done(value)
 
     def _until(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -185,12 +201,15 @@ class _Loop:
             self._ask_learner()
         self._run.save(*states, unstored_steps=len(segments) * self._segment_steps)
 
-    def _evaluate_finally(self) -> Evaluation:
-        self._until(lambda: not self._evaluating)
+    def _evaluate_finally(self) -> Evaluation | None:
+        """The reported scores, of the last weights; None where a signal comes before they are there."""
         self._journal.phase = "evaluation"
-        reference = self._cluster.evaluator.evaluate.remote(self._weights, True)
         final: list[Evaluation] = []
-        self._expect(reference, final.append, "the evaluation")
-        self._until(lambda: final)
+        self._expect_evaluation(final.append, final=True)
+        self._until(lambda: final or self._fault or self._run.stop)
+        if self._fault:
+            raise self._fault
+        if not final:
+            return None
         self._journal.evaluated(final[0])
         return final[0]

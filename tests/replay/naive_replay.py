@@ -23,13 +23,14 @@ class Piece:
 
     def transition(self, k, n):
         """The n-step transition from step k: action, return, discount, number of the next observation."""
-        total, discount = 0.0, 1.0
-        for taken, (_, _, reward, factor) in enumerate(self.steps[k : k + n], start=k + 1):
+        total, discount, following = 0.0, 1.0, k
+        for _, _, reward, factor in self.steps[k : k + n]:
             total += discount * reward
             discount *= factor
+            following += 1
             if factor == 0.0:  # nothing behind it counts
                 break
-        return self.steps[k][1], total, discount, self.steps[taken][0] if taken < len(self.steps) else self.last
+        return self.steps[k][1], total, discount, self.steps[following][0] if following < len(self.steps) else self.last
 
 
 class NaiveReplay:

@@ -161,7 +161,7 @@ def test_mistake_19_scores_on_training_seeds_with_clipped_rewards_or_lives_for_e
     ids=["cartpole", "cartpole one by one", "walk"],
 )
 def test_mistake_20_the_step_after_an_end_that_nobody_took(env):
-    """Under Gymnasium's default autoreset it leads from the final observation to the reset one, and its action is ignored."""
+    """Under Gymnasium's default autoreset it leads from the final observation to the reset one."""
     rollout, weights = build_rollout(env, steps=60)
     segment, stats = rollout.collect(weights, 0.0)
     assert len(stats.episode_length) > 6

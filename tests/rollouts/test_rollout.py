@@ -223,7 +223,7 @@ def test_an_environment_that_fails_is_named(fault, words):
 
 
 def test_an_environment_that_cannot_begin_an_episode_is_named():
-    with pytest.raises(EnvironmentFault, match="env.id=Walk-v0.*OSError: no such level"):
+    with pytest.raises(EnvironmentFault, match=r"env\.id=Walk-v0.*OSError: no such level"):
         build_rollout(EnvConfig("Walk-v0", {"fault": "reset"}))
 
 

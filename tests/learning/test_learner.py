@@ -1,0 +1,177 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from learning_samples import FIVE_STUDENTS, as_stored, batches, learner_of, to_bytes, trained
+
+from distributed_kd.errors import DivergedError
+from distributed_kd.learning.learner import MEASURE_EVERY
+from distributed_kd.maths.distillation import kl
+from distributed_kd.policy_config import StudentConfig, TeacherConfig
+
+
+def test_students_never_change_the_teacher():
+    alone, among = trained(learner_of(), batches(30)), trained(learner_of(FIVE_STUDENTS), batches(30))
+    assert to_bytes(among)["teacher"] == to_bytes(alone)["teacher"]
+    np.testing.assert_equal(as_stored(among.teacher.state()), as_stored(alone.teacher.state()))
+    assert to_bytes(alone)["teacher"] != to_bytes(learner_of())["teacher"]
+
+
+@pytest.mark.parametrize("name", FIVE_STUDENTS)
+def test_a_student_learns_alone_as_among_five(name):
+    among, alone = trained(learner_of(FIVE_STUDENTS), batches(20)), trained(learner_of([name]), batches(20))
+    assert to_bytes(among)[name] == to_bytes(alone)[name]
+    reverse = learner_of(dict(reversed(FIVE_STUDENTS.items())))
+    assert to_bytes(trained(reverse, batches(20)))[name] == to_bytes(alone)[name]
+    assert to_bytes(alone)[name] != to_bytes(learner_of([name]))[name]
+
+
+def test_students_learn_from_the_teacher_as_it_is_after_its_update():
+    config = StudentConfig(temperature=0.5)
+    learner, (batch,) = learner_of({"tiny": config}, TeacherConfig(learning_rate=0.1, target_update=1000)), batches(1)
+    observation = torch.tensor(batch.observation)
+    student = learner.students["tiny"].network(observation).detach()
+    old_q = learner.teacher.targets(observation)
+    learner.update(batch, 0.0)
+    new_q = learner.teacher.targets(observation)
+    loss = learner.losses()["tiny"]["loss"]
+    assert loss == pytest.approx(kl(student, new_q, 0.5).item(), rel=1e-4)
+    assert loss != pytest.approx(kl(student, old_q, 0.5).item(), rel=1e-2)
+
+
+def test_one_teacher_forward_serves_all_students(monkeypatch):
+    learner = learner_of(FIVE_STUDENTS)
+    asked = []
+    targets = learner.teacher.targets
+    monkeypatch.setattr(learner.teacher, "targets", lambda observation: asked.append(1) or targets(observation))
+    trained(learner, batches(3))
+    assert len(asked) == 3
+
+
+def test_weights_are_named_by_the_updates_and_stay_as_they_were_published():
+    learner = learner_of(["kl", "mse"])
+    first = learner.weights()
+    assert first.version == 0
+    assert list(first.flat) == ["teacher", "kl", "mse"]
+    kept = {name: flat.copy() for name, flat in first.flat.items()}
+    trained(learner, batches(4))
+    second = learner.weights()
+    assert second.version == learner.updates == 4
+    for name, flat in first.flat.items():
+        assert flat.dtype == np.float32
+        np.testing.assert_array_equal(flat, kept[name])
+        assert not np.array_equal(flat, second.flat[name])
+        in_order = [parameter.detach().numpy().ravel() for parameter in network_of(learner, name).parameters()]
+        np.testing.assert_array_equal(second.flat[name], np.concatenate(in_order))
+        # Nor is the learner moved by what a reader does to his copy.
+        second.flat[name][:] = 0
+        assert learner.weights().flat[name].any()
+
+
+def network_of(learner, name):
+    return learner.teacher.network if name == "teacher" else learner.students[name].network
+
+
+def test_losses_are_means_over_the_measured_updates_since_the_last_call():
+    learner = learner_of(["kl", "auto"])
+    assert learner.losses() == {}
+    data = batches(2 * MEASURE_EVERY)
+    # Updates 0 and MEASURE_EVERY are measured; each by itself, and then both in one mean.
+    singles = []
+    for part in (data[:MEASURE_EVERY], data[MEASURE_EVERY:]):
+        trained(learner, part)
+        singles.append(learner.losses())
+    together = trained(learner_of(["kl", "auto"]), data).losses()
+    assert list(together) == ["teacher", "kl", "auto"]
+    assert set(together["teacher"]) == {"loss", "grad_norm", "q_mean"}
+    assert set(together["kl"]) == {"loss", "grad_norm", "temperature", "teacher_entropy", "agreement"}
+    for name, values in together.items():
+        for key, value in values.items():
+            assert value == pytest.approx((singles[0][name][key] + singles[1][name][key]) / 2, rel=1e-5)
+    assert learner.losses() == {}
+    assert singles[0]["teacher"]["loss"] != singles[1]["teacher"]["loss"]
+
+
+def test_temperature_auto_follows_the_teachers_action_gap():
+    learner = learner_of(["auto", "kl"], TeacherConfig(learning_rate=1e-9))
+    (batch,) = batches(1)
+    learner.update(batch, 0.0)
+    best = learner.teacher.targets(torch.tensor(batch.observation)).sort(1).values
+    gap = (best[:, 2] - best[:, 1]).mean().item()
+    assert learner.losses()["auto"]["temperature"] == pytest.approx(gap / 3, rel=1e-4)
+    with torch.no_grad():
+        for parameter in learner.teacher.network.advantage.parameters():
+            parameter *= 100
+    trained(learner, [batch] * (100 * MEASURE_EVERY))
+    learner.losses()
+    trained(learner, [batch])
+    losses = learner.losses()
+    # .99 ** 801 = .0003 of the old gap is left of one a hundred times as large.
+    assert losses["auto"]["temperature"] == pytest.approx(100 * gap / 3, rel=0.02)
+    assert losses["kl"]["temperature"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("target_update", [5, 0.1])
+def test_restored_in_the_middle_it_goes_on_to_the_byte(target_update):
+    config = TeacherConfig(target_update=target_update, learning_rate_end=0.3)
+    data = batches(24)
+    first, second = learner_of(FIVE_STUDENTS, config), learner_of(FIVE_STUDENTS, config)
+    for number, batch in enumerate(data[:11]):
+        first.update(batch, number / 24)
+    state = first.state()
+    stored = as_stored(state)
+    trained(second, batches(3, seed=5))  # a past of its own, which must leave nothing behind
+    second.losses()
+    second.restore(stored)
+    assert second.updates == 11
+    first.losses()
+    for number, batch in enumerate(data[11:], start=11):
+        for learner in (first, second):
+            learner.update(batch, number / 24)
+    assert to_bytes(second) == to_bytes(first)
+    np.testing.assert_equal(as_stored(second.state()), as_stored(first.state()))
+    assert second.losses() == first.losses()
+    np.testing.assert_equal(as_stored(state), stored)  # a snapshot: no training since has written into it
+
+
+def test_a_state_without_one_of_the_students_or_of_another_shape_is_refused():
+    state = learner_of(["kl"]).state()
+    with pytest.raises(KeyError, match="mse"):
+        learner_of(["kl", "mse"]).restore(state)
+    with pytest.raises(RuntimeError):
+        learner_of(["kl"], hidden=(17,)).restore(state)
+
+
+@pytest.mark.parametrize("column", ["n_step_return", "observation"])
+def test_a_batch_that_is_not_finite_ends_the_run(column):
+    learner = learner_of(["kl"])
+    trained(learner, batches(3))
+    assert np.isfinite(learner.losses()["teacher"]["loss"])
+    (bad,) = batches(1)
+    getattr(bad, column)[0] = np.nan
+    trained(learner, [bad])
+    # Wherever it falls between two measured updates, it is still there at the next.
+    trained(learner, batches(MEASURE_EVERY))
+    with pytest.raises(DivergedError, match=r"teacher\.loss=nan.*Lower the learning rate of teacher") as caught:
+        learner.losses()
+    assert caught.value.exit_code == 8
+    assert len(caught.value.lines) == 1
+
+
+def test_a_student_that_diverges_is_named():
+    students = {"calm": StudentConfig(), "wild": StudentConfig(loss="mse", learning_rate=1e30)}
+    learner = learner_of(students)
+    trained(learner, batches(MEASURE_EVERY + 1))
+    with pytest.raises(DivergedError, match="Lower the learning rate of wild"):
+        learner.losses()
+
+
+def test_the_batch_is_not_written_into():
+    learner, data = learner_of(FIVE_STUDENTS), batches(3)
+    kept = [dataclasses.asdict(batch) for batch in batches(3)]
+    for batch in data:
+        for column in vars(batch).values():
+            column.flags.writeable = False  # as it comes out of Ray
+    trained(learner, data)
+    np.testing.assert_equal([dataclasses.asdict(batch) for batch in data], kept)
