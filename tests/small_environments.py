@@ -17,9 +17,7 @@ class Walk(gym.Env):
     resets: ClassVar[list[int]] = []
     """seed of every reset of every Walk, in order"""
 
-    def __init__(
-        self, actions=2, start=0, ends="either", scale=1.0, one_array=False, odd_infos=False, fault="", fault_at=5
-    ):
+    def __init__(self, actions=2, start=0, ends="either", scale=1.0, one_array=False, odd_infos=False, fault="", fault_at=5):
         self.observation_space = Box(-np.inf, np.inf, (3,), np.float32)
         self.action_space = Discrete(actions, start=start)
         self.ends, self.scale, self.one_array, self.odd_infos = ends, scale, one_array, odd_infos

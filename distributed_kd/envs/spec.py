@@ -5,7 +5,6 @@ import importlib
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import Error as GymnasiumError
 from gymnasium.spaces import Box, Discrete
 
 from distributed_kd.config import EnvConfig
@@ -34,7 +33,7 @@ def make(config: EnvConfig, **extra: object) -> gym.Env:
     name = config.id.rpartition(":")[2]
     try:
         return gym.make(name, **{**config.kwargs, **extra})
-    except (GymnasiumError, TypeError, ValueError, ImportError) as error:
+    except Exception as error:  # an environment's constructor may raise anything, and each means that it cannot be had
         raise ConfigurationError(_why_not(config, error)) from error
 
 
@@ -65,6 +64,9 @@ def read_spec(config: EnvConfig) -> EnvSpec:
     if not isinstance(observation, Box):
         problems.append(Problem("unsupported observations", "env.id", config.id, f"they are {_name(observation)}",
                                 "Choose an environment whose observations are one Box"))  # fmt: skip
+    elif not observation.shape or 0 in observation.shape:
+        problems.append(Problem("unsupported observations", "env.id", config.id, f"their shape is {list(observation.shape)}",
+                                "Choose an environment whose observations have at least one number"))  # fmt: skip
     if problems:
         raise ConfigurationError.of(problems)
     dtype = "uint8" if observation.dtype == np.uint8 else "float32"

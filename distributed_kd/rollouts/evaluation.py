@@ -1,7 +1,8 @@
 """Full greedy episodes on seeds of their own: scores, agreement with the teacher, time per decision."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import gymnasium as gym
@@ -37,7 +38,8 @@ def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int])
     shape = (len(envs), *spec.observation_shape)
     now = np.empty(shape, spec.observation_dtype)
     for lane, (env, seed) in enumerate(zip(envs, seeds, strict=True)):
-        now[lane] = _told(env.reset, int(seed), seed=int(seed))[0]
+        with _faults_told(seed):
+            now[lane] = env.reset(seed=int(seed))[0]
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
     playing = np.arange(len(envs))
     seen = []
@@ -46,8 +48,8 @@ def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int])
         seen.append(observation)
         ended = np.zeros(len(playing), np.bool_)
         for place, (lane, action) in enumerate(zip(playing, act(observation), strict=True)):
-            step = _told(envs[lane].step, seeds[lane], int(action) + spec.action_start)
-            now[lane], reward, terminated, truncated, _ = step
+            with _faults_told(seeds[lane]):
+                now[lane], reward, terminated, truncated, _ = envs[lane].step(int(action) + spec.action_start)
             returns[lane] += float(reward)
             lengths[lane] += 1
             ended[place] = terminated or truncated
@@ -55,14 +57,14 @@ def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int])
     return Played(tuple(returns.tolist()), tuple(lengths.tolist()), np.concatenate(seen))
 
 
-def _told(call: Callable, seed: int, *arguments: object, **named: object):
-    """Call the environment; whatever it raises ends the run as its own fault, with the seed to find it again."""
+@contextmanager
+def _faults_told(seed: int) -> Iterator[None]:
+    """Whatever the environment raises ends the run as its own fault, with the seed to find it again."""
     try:
-        return call(*arguments, **named)
+        yield
     except Exception as error:
-        raise EnvironmentFault(
-            f"the environment failed (seed={seed}): in an evaluation, {type(error).__name__}: {error}. Mend it"
-        ) from error
+        why = f"in an evaluation, {type(error).__name__}: {error}"
+        raise EnvironmentFault(f"the environment failed (seed={seed}): {why}. Mend it") from error
 
 
 class Evaluator:

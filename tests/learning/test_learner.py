@@ -103,11 +103,11 @@ def test_temperature_auto_follows_the_teachers_action_gap():
     with torch.no_grad():
         for parameter in learner.teacher.network.advantage.parameters():
             parameter *= 100
-    trained(learner, [batch] * (100 * MEASURE_EVERY))
+    trained(learner, [batch] * (100 * MEASURE_EVERY - 1))
     learner.losses()
     trained(learner, [batch])
     losses = learner.losses()
-    # .99 ** 801 = .0003 of the old gap is left of one a hundred times as large.
+    # .99 ** 800 = .0003 of the old gap is left of one a hundred times as large.
     assert losses["auto"]["temperature"] == pytest.approx(100 * gap / 3, rel=0.02)
     assert losses["kl"]["temperature"] == pytest.approx(0.1)
 

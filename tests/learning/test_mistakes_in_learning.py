@@ -133,12 +133,14 @@ def test_mistake_21_networks_that_share_memory():
     np.testing.assert_equal(as_stored(learner.teacher.state())["target"], kept["teacher"]["target"])
 
 
-def test_mistake_21_learners_restored_from_one_state_that_go_on_in_the_same_tensors():
-    state = trained(learner_of(FIVE_STUDENTS), batches(4)).state()
+def test_mistake_21_a_state_whose_learners_go_on_in_the_same_tensors():
+    source = trained(learner_of(FIVE_STUDENTS), batches(4))
+    state = source.state()
     kept = as_stored(state)
     first, second = learner_of(FIVE_STUDENTS), learner_of(FIVE_STUDENTS)
     first.restore(state)
     second.restore(state)
     trained(first, batches(6, seed=2))
+    trained(source, batches(2, seed=3))
     np.testing.assert_equal(as_stored(state), kept)
     np.testing.assert_equal(as_stored(second.state()), kept)

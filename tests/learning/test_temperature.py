@@ -39,4 +39,4 @@ def test_it_is_a_state_that_goes_on():
     first.follow(gapped(900.0))
     assert state.item() == 3.0
     second.restore(np.asarray(state))
-    assert second.follow(gapped(900.0)).item() == first.state().item() / 3
+    assert second.follow(gapped(900.0)).item() == pytest.approx(first.state().item() / 3)

@@ -54,7 +54,7 @@ def test_at_the_end_of_a_decay_to_nothing_nothing_moves():
 
 
 def test_the_same_steps_as_plain_adam_with_a_clip():
-    net, limit = network(16, 16), 5.0
+    net, limit = network(16, 16), 0.5
     twin = copy.deepcopy(net)
     ours, plain = Trainable(net, 1e-3, 1.0, limit), torch.optim.Adam(twin.parameters(), lr=1e-3)
     clipped = 0

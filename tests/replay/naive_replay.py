@@ -47,9 +47,7 @@ class NaiveReplay:
 
     def transitions(self):
         """Number of the observation -> its transition, for all steps that are held."""
-        return {
-            piece.steps[k][0]: piece.transition(k, self.n) for piece, k in self.rows if k < len(piece.steps)
-        }
+        return {piece.steps[k][0]: piece.transition(k, self.n) for piece, k in self.rows if k < len(piece.steps)}
 
 
 class Player:

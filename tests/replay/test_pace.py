@@ -19,8 +19,9 @@ def test_batches_worked_by_hand():
     assert pace.batches(24, 256) == 0, "ahead already, which is no debt of batches"
 
 
-@pytest.mark.parametrize(("per_insert", "inserted", "batches"), [(0.1, 30, 3), (0.7, 10, 7), (1.1, 10, 11)])
+@pytest.mark.parametrize(("per_insert", "inserted", "batches"), [(0.29, 100, 29), (0.57, 100, 57), (1.1, 10, 11)])
 def test_a_product_that_rounds_down_loses_no_batch(per_insert, inserted, batches):
+    # In floating point 0.29 * 100 is 28.999999999999996, and 1.1 * 10 is 11.000000000000002.
     assert Pace(per_insert, 1, 1, 0).batches(inserted, 0) == batches
 
 

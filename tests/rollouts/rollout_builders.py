@@ -19,9 +19,7 @@ WALK = EnvConfig("Walk-v0", {"actions": 5})
 
 def policies(spec, *names, hidden=(8,), seed=0):
     """Networks by name, each from a seed of its own."""
-    return {
-        name: networks.build(NetworkConfig(hidden=hidden), spec, seed + number) for number, name in enumerate(names)
-    }
+    return {name: networks.build(NetworkConfig(hidden=hidden), spec, seed + number) for number, name in enumerate(names)}
 
 
 def weights_of(named, version=0):

@@ -169,14 +169,22 @@ def test_agreement_worked_from_the_states_that_the_teacher_met():
     assert scores["ones"].agreement == pytest.approx(sum(min(3, length) for length in lengths) / sum(lengths))
 
 
-def test_decisions_are_timed_in_the_final_evaluation_only_and_threads_are_given_back():
+@pytest.fixture
+def two_threads():
     threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_decisions_are_timed_in_the_final_evaluation_only_and_threads_are_given_back():
     evaluator, weights = evaluator_of(episodes=2)
     assert all(math.isnan(one.decision_microseconds) for one in evaluator.evaluate(weights, False).scores.values())
     final = evaluator.evaluate(weights, True).scores
     assert math.isnan(final.pop(RANDOM).decision_microseconds)
     assert all(0 < one.decision_microseconds < math.inf for one in final.values())
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
 
 
 def test_cartpole_is_played_to_its_limit():

@@ -110,9 +110,7 @@ def scores(evaluator, version, student, final=True):
 
 def test_mistake_18_the_best_of_several_evaluations_reported_as_the_score():
     blank = policies(read_spec(CARTPOLE), "teacher", "tiny", hidden=())
-    evaluator = Evaluator(
-        env=CARTPOLE, spec=read_spec(CARTPOLE), networks=blank, episodes=3, seed=np.random.SeedSequence(0)
-    )
+    evaluator = Evaluator(env=CARTPOLE, spec=read_spec(CARTPOLE), networks=blank, episodes=3, seed=np.random.SeedSequence(0))
     assert scores(evaluator, 1, student=True, final=False).returns == (500.0,) * 3
     assert scores(evaluator, 2, student=True).returns == (500.0,) * 3
     worse = scores(evaluator, 3, student=False)

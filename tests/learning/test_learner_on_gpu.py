@@ -1,0 +1,51 @@
+"""The learner on a GPU: the same course as on the CPU, and states that move between the two."""
+
+import numpy as np
+import pytest
+import torch
+
+from distributed_kd.learning.learner import Learner
+from distributed_kd.networks import build
+from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
+from distributed_kd.records import Batch, EnvSpec
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+
+SPEC = EnvSpec("none", (4,), "float32", 3)
+
+
+def _learner(device: str) -> Learner:
+    networks = {
+        "teacher": build(NetworkConfig(hidden=(64, 64)), SPEC, seed=1),
+        "tiny": build(NetworkConfig(hidden=(16,)), SPEC, seed=2),
+    }
+    students = {"tiny": StudentConfig(NetworkConfig(hidden=(16,)), temperature="auto")}
+    teacher = TeacherConfig(NetworkConfig(hidden=(64, 64)), target_update=0.01)
+    return Learner(networks=networks, teacher=teacher, students=students, device=torch.device(device))
+
+
+def _batch(random: np.random.Generator) -> Batch:
+    observation, following = random.normal(size=(2, 32, 4)).astype(np.float32)
+    reward = random.normal(size=32).astype(np.float32)
+    return Batch(observation, random.integers(0, 3, 32), reward, np.full(32, 0.99, np.float32), following)
+
+
+def test_gpu_and_cpu_learn_the_same():
+    learners = _learner("cpu"), _learner("cuda")
+    for learner in learners:
+        random = np.random.default_rng(0)
+        for update in range(100):
+            learner.update(_batch(random), update / 100)
+    cpu, gpu = (learner.weights() for learner in learners)
+    for name in cpu.flat:
+        np.testing.assert_allclose(cpu.flat[name], gpu.flat[name], rtol=1e-2, atol=1e-3)
+
+
+def test_a_state_from_the_gpu_goes_on_on_the_cpu():
+    gpu, cpu = _learner("cuda"), _learner("cpu")
+    random = np.random.default_rng(0)
+    for update in range(10):
+        gpu.update(_batch(random), update / 10)
+    cpu.restore(gpu.state())
+    assert cpu.updates == 10
+    np.testing.assert_array_equal(cpu.weights().flat["tiny"], gpu.weights().flat["tiny"])
