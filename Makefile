@@ -29,7 +29,7 @@ lint: setup  ## style and floors
 	$(VENV)/bin/lint-imports
 
 results: setup  ## RESULTS.md and the picture, from all runs under runs/
-	$(RUN) -m distributed_kd.reports.results runs --out RESULTS.md --picture docs/score_vs_size.svg
+	$(RUN) -m distributed_kd.reports.results runs --out RESULTS.md --picture RESULTS.svg
 
 clean:  ## forget the environment; runs/ stays
 	rm -rf $(VENV)
