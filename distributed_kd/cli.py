@@ -228,7 +228,8 @@ def _help(prog: str, tables: dict, extra: str) -> int:
 
 def _check(config, options: argparse.Namespace):
     """Everything that can be told before anything is started: the environment, and the machine where it is ours."""
-    from distributed_kd.training.preflight import check_device, check_run, plan_here
+    from distributed_kd.training.plan import plan_here
+    from distributed_kd.training.preflight import check_address, check_device, check_run
 
     spec = check_run(config, options.allow_env_import)
     if options.runner == "inline":
@@ -248,7 +249,9 @@ def _check(config, options: argparse.Namespace):
         return spec, RUNNER
     from distributed_kd.training.on_ray import runner
 
-    if options.address is None:
+    if options.address:
+        check_address(options.address)
+    else:
         print("\n".join(["plan", *(f"  {line}" for line in plan_here(config).lines(config))]), flush=True)
     return spec, runner(options.address)
 

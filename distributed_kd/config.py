@@ -121,10 +121,10 @@ class ReplayConfig:
         for name in ("capacity", "warmup", "batch_size"):
             yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad size")
         yield from at_least(f"{key}.samples_per_insert", self.samples_per_insert, 0, "bad pace")
-        if self.capacity < self.batch_size:
+        if 1 <= self.capacity < self.batch_size:
             yield Problem("replay too small", f"{key}.capacity", self.capacity, f"a batch has {self.batch_size} steps",
                           f"Set --{key}.capacity {self.batch_size} or more")  # fmt: skip
-        if self.warmup > self.capacity:
+        if self.warmup > self.capacity >= 1:
             yield Problem("warm-up never ends", f"{key}.warmup", self.warmup, f"the replay holds {self.capacity} rows",
                           f"Set --{key}.warmup {self.capacity // 2} or less")  # fmt: skip
 
@@ -209,7 +209,7 @@ class RunConfig:
     def _fit_problems(self) -> Iterator[Problem]:
         """What one table asks for against what another allows."""
         longest = 2 * self.rollouts.segment_steps  # every step can end an episode, whose last observation takes a row
-        if self.replay.capacity < longest:
+        if 1 <= self.replay.capacity < longest:
             why, fix = f"one segment can take {longest} rows", f"Set --replay.capacity {longest} or more"
             yield Problem("replay too small", "replay.capacity", self.replay.capacity, why, fix)
         if self.stop.env_steps and self.replay.warmup >= self.stop.env_steps:

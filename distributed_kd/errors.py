@@ -15,9 +15,12 @@ class Problem:
     fix: str
 
     def __str__(self) -> str:
-        text = f"{self.what} ({self.key}={self.value}): {self.why}. {self.fix}"
-        # What a user gave may hold line breaks and escape sequences; the message stays one line that moves no cursor.
-        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+        return _one_line(f"{self.what} ({self.key}={self.value}): {self.why}. {self.fix}")
+
+
+def _one_line(text: str) -> str:
+    """What a user, or an environment, gave may hold line breaks and escape sequences: a message must move no cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class RunError(Exception):
@@ -26,7 +29,7 @@ class RunError(Exception):
     exit_code = 9
 
     def __init__(self, *lines: object):
-        self.lines = tuple(str(line) for line in lines)
+        self.lines = tuple(_one_line(str(line)) for line in lines)
         super().__init__("\n".join(self.lines))
 
     def __reduce__(self):

@@ -63,6 +63,9 @@ class LearnerActor:
             learning = time.perf_counter()
             self._learner.update(self._ready.popleft(), progress)
             self._busy += time.perf_counter() - learning
+        reading = time.perf_counter()
+        losses = self._learner.losses()  # on a GPU the updates end here
+        self._busy += time.perf_counter() - reading
         done = self._learner.updates - before
         report = LearnerReport(
             updates=self._learner.updates,
@@ -73,7 +76,7 @@ class LearnerActor:
             ended=time.time(),
             starved=ask and done < updates,
             receipt=self._receipt,
-            losses=self._learner.losses(),
+            losses=losses,
         )
         return report, self._learner.weights()
 

@@ -1,5 +1,6 @@
 """The learner: for each batch one teacher update, one teacher forward for all students, every student's update."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -67,12 +68,13 @@ class Learner:
         table = torch.stack([torch.stack([one[network][key].float() for network, key in names]) for one in logged])
         means = dict(zip(names, table.mean(0).tolist(), strict=True))
         for (network, key), value in means.items():
-            if key in ("loss", "grad_norm") and not np.isfinite(value):
-                raise DivergedError(
-                    f"the run diverged ({network}.{key}={value}): it stopped being finite before update {self.updates}. "
-                    f"Lower the learning rate of {network}"
-                )
+            if key in ("loss", "grad_norm") and not math.isfinite(value):
+                raise self._diverged(network, key, value)
         return {network: {key: means[network, key] for key in values} for network, values in logged[0].items()}
+
+    def _diverged(self, network: str, key: str, value: float) -> DivergedError:
+        why = f"it stopped being finite before update {self.updates}"
+        return DivergedError(f"the run diverged ({network}.{key}={value}): {why}. Lower the learning rate of {network}")
 
     def weights(self) -> Weights:
         """A copy of all parameters, named by the count of updates."""
@@ -80,6 +82,10 @@ class Learner:
         return Weights(self.updates, {name: one.flat.detach().cpu().numpy().copy() for name, one in named.items()})
 
     def state(self) -> State:
+        """All that decides what is learned next. Raises DivergedError rather than give weights that are not finite."""
+        for name, one in {"teacher": self.teacher, **self.students}.items():
+            if not one.flat.isfinite().all():
+                raise self._diverged(name, "weights", math.nan)
         return {
             "teacher": self.teacher.state(),
             "students": {name: one.state() for name, one in self.students.items()},

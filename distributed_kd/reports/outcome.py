@@ -58,6 +58,8 @@ def answer(summary: dict) -> str:
     """How small can the network be? One sentence."""
     if summary["status"] != "finished":
         return f"The run was {summary['status']}: these are the scores of its newest evaluation while training."
+    if not summary["teacher"]["return_mean"] > summary["random_return"]:
+        return "The teacher plays no better than chance, so no share of its score says anything. Let it train longer."
     keeping = [
         (student["parameters"], name)
         for name, student in summary["students"].items()

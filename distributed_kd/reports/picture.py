@@ -8,6 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from distributed_kd.storage.files import CONTROL
+
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4fa3", "#b8860b")
 
 
@@ -22,24 +24,30 @@ def draw(summaries: Sequence[dict], path: Path) -> None:
         by_environment: dict[str, list[dict]] = defaultdict(list)
         for summary in summaries:
             by_environment[summary["env"]].append(summary)
-        for colour, (environment, runs) in zip(COLOURS * len(by_environment), by_environment.items(), strict=False):
+        drawn = [
             _line(axes, environment, runs, colour)
+            for colour, (environment, runs) in zip(COLOURS * len(by_environment), by_environment.items(), strict=False)
+        ]
         axes.axhline(1.0, color="#888888", linewidth=1, linestyle="--")
         axes.text(0.005, 1.0, " teacher", color="#666666", va="bottom", ha="left", transform=axes.get_yaxis_transform())
         axes.set_xscale("log")
+        if not any(drawn):
+            axes.set_xlim(0.001, 1.0)  # without a single score a logarithmic axis has no limits of its own
         axes.set_xlabel("parameters, share of the teacher's")
         axes.xaxis.set_major_formatter(lambda share, _: f"{share * 100:g} %")
         axes.set_ylabel("normalised score: 0 random, 1 teacher")
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]), top=max(1.1, axes.get_ylim()[1]))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower right", frameon=False)
+        for text in axes.legend(loc="lower right", frameon=False).get_texts():
+            text.set_parse_math(False)  # a name is a name, whatever it holds
         axes.set_title("How small can the network be?", loc="left")
         # No date, so that the same runs give the same file.
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
 
 
-def _line(axes, environment: str, runs: list[dict], colour: str) -> None:
+def _line(axes, environment: str, runs: list[dict], colour: str) -> bool:
+    """Draw the runs of one environment; False where none of their scores is a number."""
     scores: dict[float, list[float]] = defaultdict(list)
     for run in runs:
         for student in run["students"].values():
@@ -47,10 +55,11 @@ def _line(axes, environment: str, runs: list[dict], colour: str) -> None:
             if score is not None and np.isfinite(score):
                 scores[student["parameter_share"]].append(score)
     shares = sorted(scores)
-    label = environment + (f", {len(runs)} seeds" if len(runs) > 1 else "")
+    label = CONTROL.sub("", environment) + (f", {len(runs)} seeds" if len(runs) > 1 else "")
     axes.plot(shares, [np.mean(scores[share]) for share in shares], color=colour, marker="o", label=label)
     for share in shares:
         axes.scatter([share] * len(scores[share]), scores[share], color=colour, alpha=0.35, s=14)
     if len(runs) > 1:
         low, high = ([pick(scores[share]) for share in shares] for pick in (min, max))
         axes.fill_between(shares, low, high, color=colour, alpha=0.12, linewidth=0)
+    return bool(shares)

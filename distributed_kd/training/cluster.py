@@ -20,7 +20,7 @@ from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
 from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
 from distributed_kd.training.parts import device_of
-from distributed_kd.training.preflight import Plan, cores, make_plan
+from distributed_kd.training.plan import Node, Plan, cores, make_plan
 from distributed_kd.training.run import Run
 
 PLACEMENT_SECONDS = 60
@@ -69,17 +69,22 @@ def joined(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def nodes() -> list[Node]:
+    """The machines of the Ray that was joined."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in resources]
+
+
 @contextmanager
 def placed(run: Run) -> Iterator[Cluster]:
     """The run's actors on the Ray that was joined; they are ended with the block."""
-    resources = ray.cluster_resources()
-    plan = make_plan(run.config, resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+    plan = make_plan(run.config, nodes())
     group = placement_group(plan.bundles, strategy="PACK")
     try:
         if not group.wait(timeout_seconds=PLACEMENT_SECONDS):
             raise ResourceError(
                 f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
-                f"{resources.get('CPU', 0):g} CPU were free for {PLACEMENT_SECONDS} s. Wait, or lower --rollouts.actors"
+                f"{plan.cpus_there:g} CPU were free for {PLACEMENT_SECONDS} s. Wait, or lower --rollouts.actors"
             )
         yield _start(run, plan, group)
     finally:

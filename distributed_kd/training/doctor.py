@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-import ray
 import torch
 
 from distributed_kd import presets, run_file
 from distributed_kd.errors import RunError
-from distributed_kd.training.cluster import joined
-from distributed_kd.training.preflight import cores, make_plan
+from distributed_kd.training.cluster import joined, nodes
+from distributed_kd.training.plan import cores, make_plan
+from distributed_kd.training.preflight import check_address
 
 EXTRAS = {"video": ("moviepy", "pygame"), "dev": ("pytest", "hypothesis", "ruff", "tensorboard")}
 LEAST_SHARED_MEMORY = 512 * 2**20
@@ -33,12 +33,14 @@ def examine(address: str | None) -> int:
         print(f'note     extra {extra}: {", ".join(missing)} not installed; pip install "distributed-kd[{extra}]"' if missing
               else f"ok       extra {extra}")  # fmt: skip
     try:
+        if address:
+            check_address(address)
         began = time.monotonic()
         with joined(address):
-            there = ray.cluster_resources()
+            there = nodes()
             print(f"ok       Ray {'joined' if address else 'started'} in {time.monotonic() - began:.1f} s: "
-                  f"{there.get('CPU', 0):g} CPU, {there.get('GPU', 0):g} GPU")  # fmt: skip
-        make_plan(run_file.decode(presets.read("cartpole")), there.get("CPU", 0.0), there.get("GPU", 0.0))
+                  f"{sum(node.cpus for node in there):g} CPU, {sum(node.gpus for node in there):g} GPU")  # fmt: skip
+        make_plan(run_file.decode(presets.read("cartpole")), there)
     except RunError as error:
         for line in error.lines:
             print(f"missing  {line}")

@@ -15,7 +15,7 @@ from ray.actor import ActorHandle
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
 from distributed_kd.training.cluster import Cluster, calmly, joined, placed
-from distributed_kd.training.preflight import cores
+from distributed_kd.training.plan import cores
 from distributed_kd.training.run import Run, Runner
 
 CALLS_IN_FLIGHT = 2
