@@ -11,6 +11,7 @@ from distributed_kd.errors import DivergedError
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import Teacher
 from distributed_kd.learning.temperature import AutoTemperature
+from distributed_kd.networks import to_flat
 from distributed_kd.policy_config import StudentConfig, TeacherConfig
 from distributed_kd.records import Batch, State, Weights
 
@@ -79,12 +80,12 @@ class Learner:
     def weights(self) -> Weights:
         """A copy of all parameters, named by the count of updates."""
         named = {"teacher": self.teacher, **self.students}
-        return Weights(self.updates, {name: one.flat.detach().cpu().numpy().copy() for name, one in named.items()})
+        return Weights(self.updates, {name: to_flat(one.network) for name, one in named.items()})
 
     def state(self) -> State:
         """All that decides what is learned next. Raises DivergedError rather than give weights that are not finite."""
-        for name, one in {"teacher": self.teacher, **self.students}.items():
-            if not one.flat.isfinite().all():
+        for name, flat in self.weights().flat.items():
+            if not np.isfinite(flat).all():
                 raise self._diverged(name, "weights", math.nan)
         return {
             "teacher": self.teacher.state(),

@@ -16,16 +16,8 @@ class Student:
         self._loss = LOSSES[config.loss]
         self._fixed = None if config.temperature == "auto" else config.temperature
         self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
+        self.network = network
         self.updates = 0
-
-    @property
-    def network(self) -> nn.Module:
-        return self._trained.network
-
-    @property
-    def flat(self) -> Tensor:
-        """All parameters as one vector [P], in the order of `parameters()`; it changes with every update."""
-        return self._trained.flat
 
     def update(
         self, observation: Tensor, teacher_q: Tensor, auto_temperature: Tensor, progress: float, measure: bool

@@ -19,16 +19,8 @@ class Teacher:
         self._target = copy.deepcopy(network).requires_grad_(False)
         self._target_flat = as_one_vector(self._target)
         self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
+        self.network = network
         self.updates = 0
-
-    @property
-    def network(self) -> nn.Module:
-        return self._trained.network
-
-    @property
-    def flat(self) -> Tensor:
-        """All parameters as one vector [P], in the order of `parameters()`; it changes with every update."""
-        return self._trained.flat
 
     def update(
         self,

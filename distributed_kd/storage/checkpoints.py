@@ -121,12 +121,6 @@ def load_newest(folder: Path) -> Checkpoint:
     raise CheckpointError(Problem("no checkpoint to start from", "path", folder, why, fix), *skipped)
 
 
-def newest_step(folder: Path) -> int | None:
-    """The step of the newest checkpoint, going by the names alone; None where there is none."""
-    committed = _committed(folder)
-    return committed[-1][0] if committed else None
-
-
 def _committed(folder: Path) -> list[tuple[int, int, Path]]:
     """(step, attempt, path) of every committed checkpoint, oldest first."""
     try:

@@ -77,7 +77,8 @@ def make_plan(config: RunConfig, nodes: Sequence[Node]) -> Plan:
     core = LEARNER_CPUS + 2 * SHARED_CPUS
     able = [node for node in nodes if node.cpus >= core]
     with_gpu = [node for node in able if node.gpus >= 1 and config.learner.device != "cpu"]
-    home = max(with_gpu or able, key=lambda node: node.cpus, default=None)
+    fit = with_gpu if config.learner.device == "cuda" else with_gpu or able
+    home = max(fit, key=lambda node: node.cpus, default=None)
     there, actors = sum(node.cpus for node in nodes), config.rollouts.actors
     free = [node.cpus - (core if node is home else 0.0) for node in nodes] if home else []
     for each in ROLLOUT_CPUS:
