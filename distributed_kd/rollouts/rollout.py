@@ -80,8 +80,6 @@ class Rollout:
                 over = np.flatnonzero(ended[step])
                 finished.append((self._plan.policy[over], self._return[over], self._length[over]))
                 self._return[over], self._length[over] = 0.0, 0
-        if not np.isfinite(reward).all():
-            raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): a reward is not finite. Mend it")
         segment = lay_out(
             name=(self._actor, self._incarnation, self._sequence),
             observation=observation,
@@ -94,8 +92,7 @@ class Rollout:
             policy=self._plan.policy,
             version=weights.version,
         )
-        if segment.observation.dtype.kind == "f" and not np.isfinite(segment.observation).all():
-            raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): an observation is not finite. Mend it")
+        self._check_finite(segment)
         stats = EpisodeStats(
             self._actor,
             self._incarnation,
@@ -107,6 +104,12 @@ class Rollout:
         )
         self._sequence += 1
         return segment, stats
+
+    def _check_finite(self, segment: Segment) -> None:
+        """Raise EnvironmentFault rather than let a number into the replay that no network could learn from."""
+        for what, values in (("a reward", segment.reward), ("an observation", segment.observation)):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): {what} is not finite. Mend it")
 
     def _epsilon(self, progress: float) -> NDArray[np.float64]:
         """[N]: the teacher's lanes stand on the ladder, the students' have one epsilon."""
@@ -136,6 +139,7 @@ class Rollout:
         """All that decides what this rollout collects next, but for the weights it is given."""
         return {
             "lanes": self._lanes.state(),
+            "observation": self._observation.copy(),
             "random": self._random.bit_generator.state,
             "return": self._return.copy(),
             "length": self._length.copy(),
@@ -143,7 +147,13 @@ class Rollout:
         }
 
     def restore(self, state: State) -> None:
+        """Go on from `state`. Raises EnvironmentFault where the lanes do not come back to where they were."""
         self._observation = np.array(self._guarded(self._lanes.restore, state["lanes"]))
+        if not np.array_equal(self._observation, state["observation"]):
+            raise EnvironmentFault(
+                f"the environment cannot be resumed exactly (env.id={self._spec.id}): the same seed and actions led "
+                "elsewhere. Resume with --runner ray, which starts new episodes"
+            )
         self._random.bit_generator.state = state["random"]
         self._return, self._length = state["return"].copy(), state["length"].copy()
         self._sequence = state["sequence"]

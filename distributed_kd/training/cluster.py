@@ -47,6 +47,8 @@ def joined(address: str | None) -> Iterator[None]:
         # Whoever reaches Ray's ports runs code as us. With a token of this run alone, Ray keeps other users of the machine
         # out without writing one to the home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # Of a call's two results only one is asked for; its error is told there, once, and in one line.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     try:
         ray.init(
             address=address or "local",

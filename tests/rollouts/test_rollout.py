@@ -234,3 +234,12 @@ def test_a_fault_behind_the_reset_of_the_restored_lanes_is_named():
     state["lanes"]["0"]["actions"] = np.zeros(30, np.int64)
     with pytest.raises(EnvironmentFault, match="the engine stalled"):
         rollout.restore(state)
+
+
+def test_lanes_that_do_not_come_back_to_where_they_were_are_told():
+    rollout, weights = build_rollout(WALK, steps=10)
+    rollout.collect(weights, 0)
+    state = rollout.state()
+    state["lanes"]["2"]["episode"] += 1  # as if the environment drew something that its seed does not decide
+    with pytest.raises(EnvironmentFault, match="cannot be resumed exactly.*--runner ray"):
+        rollout.restore(state)
