@@ -241,5 +241,5 @@ def test_lanes_that_do_not_come_back_to_where_they_were_are_told():
     rollout.collect(weights, 0)
     state = rollout.state()
     state["lanes"]["2"]["episode"] += 1  # as if the environment drew something that its seed does not decide
-    with pytest.raises(EnvironmentFault, match="cannot be resumed exactly.*--runner ray"):
+    with pytest.raises(EnvironmentFault, match=r"cannot be resumed exactly.*--runner ray"):
         rollout.restore(state)
