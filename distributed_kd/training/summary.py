@@ -6,7 +6,6 @@ import numpy as np
 
 from distributed_kd import networks
 from distributed_kd.config import RunConfig
-from distributed_kd.errors import InternalError
 from distributed_kd.maths.statistics import bootstrap_ci95, normalised_score
 from distributed_kd.records import EnvSpec, Evaluation, PolicyScore
 from distributed_kd.rollouts.evaluation import RANDOM
@@ -60,27 +59,8 @@ def summarise(config: RunConfig, spec: EnvSpec, journal: Journal, status: str, f
             "sampled": receipt.sampled,
             "samples_per_insert": journal.samples_per_insert,
         },
-        "accounting": _accounting(journal, status),
+        "accounting": journal.accounting(broke_off=status == "failed"),
     }
-
-
-def _accounting(journal: Journal, status: str) -> dict[str, object]:
-    try:
-        return journal.accounting()
-    except InternalError:
-        if status != "failed":
-            raise
-        # A run that broke off is reported as it stands: what was under way is unknown.
-        dropped = dict(journal.receipt.dropped)
-        accepted = journal.receipt.inserted
-        unknown = journal.generated - accepted - sum(dropped.values())
-        return {
-            "generated": journal.generated,
-            "accepted": accepted,
-            "dropped": dropped,
-            "unknown": unknown,
-            "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
-        }
 
 
 def _mean(evaluation: Evaluation | None, name: str) -> float:
