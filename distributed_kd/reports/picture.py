@@ -55,7 +55,7 @@ def _line(axes, environment: str, runs: list[dict], colour: str) -> bool:
             if score is not None and np.isfinite(score):
                 scores[student["parameter_share"]].append(score)
     shares = sorted(scores)
-    label = CONTROL.sub("", environment) + (f", {len(runs)} seeds" if len(runs) > 1 else "")
+    label = CONTROL.sub("", environment) + (f", {len(runs)} seeds (band: lowest to highest)" if len(runs) > 1 else "")
     axes.plot(shares, [np.mean(scores[share]) for share in shares], color=colour, marker="o", label=label)
     for share in shares:
         axes.scatter([share] * len(scores[share]), scores[share], color=colour, alpha=0.35, s=14)
