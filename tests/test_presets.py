@@ -29,8 +29,8 @@ def test_its_first_line_says_what_it_is(name):
 
 def test_cartpole():
     config = decode(presets.read("cartpole"))
-    assert (config.env.id, config.stop.env_steps, config.teacher.learning_rate) == ("CartPole-v1", 50_000, 5e-4)
-    assert (config.replay.batch_size, config.replay.samples_per_insert, config.replay.warmup) == (64, 32.0, 1_000)
+    assert (config.env.id, config.stop.env_steps, config.teacher.learning_rate) == ("CartPole-v1", 50_000, 8e-4)
+    assert (config.replay.batch_size, config.replay.samples_per_insert, config.replay.warmup) == (128, 64.0, 1_000)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,7 @@ def test_cartpole():
         ("cartpol", "unknown preset (preset='cartpol'): there is none of this name. Did you mean cartpole?"),
         (
             "../x",
-            "unknown preset (preset='../x'): there is none of this name."
-            " The presets are acrobot, cartpole, mountaincar",
+            "unknown preset (preset='../x'): there is none of this name. The presets are acrobot, cartpole, mountaincar",
         ),
     ],
 )

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributed_kd.config import EnvConfig, ReplayConfig, RunConfig
-from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
 from distributed_kd.errors import ConfigurationError
+from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
 from distributed_kd.run_file import changed, decode, encode, merge, nearest, read, read_toml, shown
 
 STUDENT = {"students": {"tiny": {}}}
@@ -85,8 +85,7 @@ WRONG = [
     ("seed = 2024-01-01", f"wrong type (seed=2024-01-01): {WHOLE}"),
     (
         f"seed = {2**63}",
-        "wrong type (seed=0x8000000000000000): it must be a whole number of at most 64 bits."
-        " Write for example seed = 0",
+        "wrong type (seed=0x8000000000000000): it must be a whole number of at most 64 bits. Write for example seed = 0",
     ),
     ("seed = {}", "wrong type (seed=a table): it must be a whole number. Write seed = 0, not a table"),
     ("teacher.gamma = 'x'", 'wrong type (teacher.gamma="x"): it must be a number. Write for example gamma = 0.99'),
@@ -104,8 +103,7 @@ WRONG = [
     ("students.x.loss = 3", f'wrong type (students.x.loss=3): {LOSSES}. Write for example loss = "kl"'),
     (
         "students.x.temperature = 'warm'",
-        'unknown choice (students.x.temperature="warm"): it must be a number or auto.'
-        " Write for example temperature = 0.01",
+        'unknown choice (students.x.temperature="warm"): it must be a number or auto. Write for example temperature = 0.01',
     ),
     ("replay.prioritized = true", f"unknown choice (replay.prioritized=true): {UNIFORM}"),
     ("replay.prioritized = 0", f"wrong type (replay.prioritized=0): {UNIFORM}"),

@@ -88,9 +88,7 @@ def test_n_step_by_hand(start, n, n_step_return, discount_product, bootstrap_off
 
 
 def test_n_step_of_many_starts_at_once_and_its_types():
-    n_step_return, discount_product, bootstrap_offset = td.n_step(
-        REWARD, DISCOUNT, IS_STEP, np.array([5, 3, 0, 5]), n=2
-    )
+    n_step_return, discount_product, bootstrap_offset = td.n_step(REWARD, DISCOUNT, IS_STEP, np.array([5, 3, 0, 5]), n=2)
     np.testing.assert_array_equal(n_step_return, [8.5, 4.0, 2.0, 8.5])
     np.testing.assert_array_equal(discount_product, [0.25, 0.0, 0.25, 0.25])
     np.testing.assert_array_equal(bootstrap_offset, [2, 1, 2, 2])
@@ -133,9 +131,7 @@ ROW = st.tuples(st.floats(-10, 10, width=32), st.sampled_from([0.0, 0.5, 0.9375,
 
 
 @settings(deadline=None, max_examples=200)
-@given(
-    rows=st.lists(ROW, min_size=1, max_size=12).filter(lambda rows: any(row[2] for row in rows)), n=st.integers(1, 15)
-)
+@given(rows=st.lists(ROW, min_size=1, max_size=12).filter(lambda rows: any(row[2] for row in rows)), n=st.integers(1, 15))
 def test_n_step_equals_the_slow_walk_on_any_ring(rows, n):
     reward, discount = (np.array([row[i] for row in rows], np.float32) for i in (0, 1))
     is_step = np.array([row[2] for row in rows])

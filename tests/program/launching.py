@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -191,9 +192,7 @@ def strict(text: str) -> dict:
 
 def never_fall(lines: Iterable[dict], *keys: str) -> bool:
     lines = list(lines)
-    return all(
-        earlier[key] <= later[key] for earlier, later in zip(lines, lines[1:], strict=False) for key in keys
-    )
+    return all(earlier[key] <= later[key] for earlier, later in pairwise(lines) for key in keys)
 
 
 def assert_accounts_add_up(told: dict, samples_per_insert: float, batch_size: int) -> None:

@@ -1,0 +1,25 @@
+"""Whole trainings of the presets, held against what they promise."""
+
+import json
+from pathlib import Path
+
+import pytest
+from launching import launch
+
+from distributed_kd import presets
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.mark.parametrize(("preset", "least_return"), [("cartpole", 475.0), ("acrobot", -100.0), ("mountaincar", -120.0)])
+def test_teacher_and_larger_students_of_a_preset_are_good(tmp_path: Path, preset: str, least_return: float):
+    run = launch("train", preset, "--out", "run", cwd=tmp_path, seconds=900)
+
+    assert run.returncode == 0, run.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["teacher"]["episodes"] >= 20
+    assert summary["teacher"]["return_mean"] >= least_return
+    for name in ("quarter", "fifteenth"):
+        assert summary["students"][name]["normalised_score"] >= 0.95, name
+    asked = presets.read(preset)["replay"]["samples_per_insert"]
+    assert summary["replay"]["samples_per_insert"] == pytest.approx(asked, rel=0.01)

@@ -1,0 +1,154 @@
+"""Real signals to real runs on Ray: what they end with, what they leave, and that they go on from there.
+
+Each run here starts Ray, which takes its time, so each is made to show more than one thing.
+"""
+
+import os
+import signal
+
+import pytest
+from launching import Started, assert_accounts_add_up, launch, metrics, never_fall, run_file, summary, wait_for
+
+from distributed_kd.cli import main
+
+pytestmark = pytest.mark.timeout(300)
+ENDLESS = 1_000_000_000
+LEFT_FOR_A_MINUTE = ("DashboardAgent", "RuntimeEnvAgent")
+"""Idle helpers of Ray that notice only after a minute that the driver was killed"""
+
+
+def assert_nobody_is_left(run: Started, but: tuple[str, ...] = ()) -> None:
+    def left() -> list[str]:
+        return [command for command in run.left().values() if not any(name in command for name in but)]
+
+    wait_for(lambda: not left(), "every process of the run is gone")
+
+
+def assert_ray_was_there(run: Started) -> None:
+    """Or nothing is shown by nobody being left."""
+    commands = " ".join(run.family().values())
+    for name in ("raylet", "gcs_server", "RolloutActor", "LearnerActor", "ReplayActor", "EvaluationActor"):
+        assert name in commands
+
+
+def stopped(run: Started, folder, number: signal.Signals, group: bool = False) -> int:
+    """Let a run commit a checkpoint, send it a signal, and give its exit code; nobody of it is left then."""
+    run.until_checkpoint(folder)
+    assert_ray_was_there(run)
+    run.signal(number, group)
+    code = run.ended()
+    assert_nobody_is_left(run)
+    return code
+
+
+def assert_stopped_well(folder, status: str) -> dict:
+    told = summary(folder)
+    assert told["status"] == status
+    replay = told["replay"]
+    assert told["accounting"]["generated"] == told["env_steps"] == replay["inserted"] == replay["size"] + replay["evicted"]
+    assert replay["sampled"] == 32 * told["updates"]
+    # The last thing it did was to commit all that it had learned.
+    assert (folder / "checkpoints" / "LATEST").read_text().strip().startswith(f"step-{told['updates']}")
+    return told
+
+
+def assert_went_on(before: dict, told: dict) -> None:
+    for key in ("env_steps", "updates", "wall_seconds"):
+        assert told[key] > before[key]
+    assert told["replay"]["inserted"] > before["replay"]["inserted"]
+    assert told["replay"]["evicted"] > before["replay"]["evicted"]
+    assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32)
+
+
+def newest(folder) -> tuple[int, str]:
+    """The updates and the name of the newest checkpoint; one saved twice is called step-N-2."""
+    name = (folder / "checkpoints" / "LATEST").read_text().strip()
+    return int(name.split("-")[1]), name
+
+
+def test_a_run_goes_on_however_it_was_stopped(tmp_path):
+    """Preempted, broken by a rollout that was killed, interrupted, and at last done: four drivers, one run."""
+    folder = tmp_path / "run"
+    with Started("train", run_file(tmp_path, ENDLESS), "--out", "run", cwd=tmp_path) as run:
+        assert stopped(run, folder, signal.SIGTERM) == 75
+        assert run.err == ""
+        assert run.out.splitlines()[-2:] == ["go on     python launch.py resume run", "run       run"]
+    preempted = assert_stopped_well(folder, "preempted")
+
+    updates, name = newest(folder)
+    with Started("resume", "run", cwd=tmp_path) as run:
+        run.until(lambda: newest(folder)[0] > updates, "it went on and saved that")
+        assert f"resuming from run/checkpoints/{name}" in run.out
+        victim = next(pid for pid, command in run.family().items() if "RolloutActor" in command)
+        os.kill(victim, signal.SIGKILL)
+        assert run.ended() == 9
+        (line,) = run.err.splitlines()
+        assert line.startswith("error: a rollout died (ActorDiedError): ")
+        assert "resume" in line
+        assert_nobody_is_left(run)
+    failed = summary(folder)
+    assert failed["status"] == "failed"
+    assert failed["updates"] > preempted["updates"]
+
+    updates, name = newest(folder)
+    with Started("resume", "run", cwd=tmp_path) as run:
+        run.until(lambda: newest(folder)[0] > updates, "it went on and saved that")
+        # A terminal sends SIGINT to the whole group: Ray's processes must not die of it before the checkpoint stands.
+        assert stopped(run, folder, signal.SIGINT, group=True) == 130
+        assert run.err == ""
+    interrupted = assert_stopped_well(folder, "interrupted")
+    assert interrupted["updates"] > updates > preempted["updates"]
+
+    lines = len(metrics(folder))
+    updates = interrupted["updates"] + 1_000
+    ended = launch("resume", "run", "--stop.updates", updates, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    done = summary(folder)
+    assert (done["status"], done["updates"]) == ("finished", updates)
+    assert_went_on(interrupted, done)
+    assert never_fall(metrics(folder)[lines - 1 :], "time", "env_steps", "updates")
+    assert never_fall(metrics(folder), "time")
+
+
+def test_a_second_driver_is_refused_and_a_second_signal_ends_at_once(tmp_path, capsys):
+    folder = tmp_path / "run"
+    with Started("train", run_file(tmp_path, ENDLESS), "--out", "run", cwd=tmp_path) as run:
+        run.until_checkpoint(folder)
+        assert main(["resume", str(folder)]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: the folder is in use (path={folder}): process {run.pid} on ")
+        assert told.endswith(". Wait for its end, or stop it\n")
+        assert told.count("\n") == 1
+        assert_ray_was_there(run)
+        run.signal(signal.SIGTERM)
+        run.signal(signal.SIGINT)
+        assert run.ended() in (75, 130)  # the kernel may hand them over in either order
+        assert_nobody_is_left(run, but=LEFT_FOR_A_MINUTE)
+    assert "Traceback" not in run.err
+    assert not (folder / "summary.json").exists(), "it took the time to come to an end in order"
+
+
+@pytest.mark.slow
+def test_a_killed_driver_takes_everything_with_it(tmp_path):
+    folder = tmp_path / "run"
+    with Started("train", run_file(tmp_path, ENDLESS), "--out", "run", cwd=tmp_path) as run:
+        run.until_checkpoint(folder)
+        assert_ray_was_there(run)
+        run.signal(signal.SIGKILL)
+        assert run.ended() == -signal.SIGKILL
+        assert_nobody_is_left(run, but=LEFT_FOR_A_MINUTE)
+    updates = newest(folder)[0] + 500
+    assert launch("resume", "run", "--stop.updates", updates, cwd=tmp_path).returncode == 0
+    assert_accounts_add_up(summary(folder), samples_per_insert=4.0, batch_size=32)
+
+
+@pytest.mark.slow
+def test_a_bound_on_time_ends_a_run_in_order(tmp_path):
+    words = ["--stop.minutes", 0.5, "--out", "run"]
+    ended = launch("train", run_file(tmp_path, ENDLESS), *words, cwd=tmp_path, seconds=150)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = summary(tmp_path / "run")
+    assert told["status"] == "finished"
+    assert told["wall_seconds"] >= 30
+    assert told["updates"] > 0
+    assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32)

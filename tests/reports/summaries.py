@@ -1,0 +1,60 @@
+"""Summaries of runs that never were, for the tests of what is printed and drawn."""
+
+import copy
+
+NAN = float("nan")
+
+
+def student(parameters=100, score=0.9, share=0.1, **more):
+    return {
+        "parameters": parameters,
+        "parameter_share": share,
+        "return_mean": 50.0,
+        "return_ci95": [40.0, 60.0],
+        "normalised_score": score,
+        "action_agreement": 0.8,
+        "decision_microseconds": 20.0,
+        "episodes": 5,
+        "updates": 10,
+        "loss": "kl",
+    } | more
+
+
+BASE = {
+    "env": "CartPole-v1",
+    "seed": 0,
+    "status": "finished",
+    "env_steps": 1234,
+    "updates": 10,
+    "wall_seconds": 61.4,
+    "random_return": 10.0,
+    "teacher": {
+        "parameters": 1000,
+        "return_mean": 60.0,
+        "return_ci95": [55.0, 65.0],
+        "episodes": 5,
+        "updates": 10,
+        "decision_microseconds": 30.0,
+    },
+    "students": {},
+    "throughput": {"env_steps_per_second": 1000.4, "updates_per_second": 250.0, "learner_busy_share": 0.875},
+    "replay": {"inserted": 1200, "evicted": 200, "size": 1000, "sampled": 4800, "samples_per_insert": 4.0},
+    "accounting": {
+        "generated": 1234,
+        "accepted": 1200,
+        "dropped": {"duplicate": 30, "fenced": 4},
+        "unknown": 0,
+        "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
+    },
+}
+
+
+def summary(students, **more):
+    return copy.deepcopy(BASE) | {"students": students} | more
+
+
+def unmeasured(value):
+    """The summary of a run that broke off before its first evaluation: every score is `value`."""
+    gone = {"return_mean": value, "return_ci95": [value, value], "decision_microseconds": value}
+    one = student(score=value, action_agreement=value, **gone)
+    return summary({"a": one}, status="failed", random_return=value, teacher={**BASE["teacher"], **gone})

@@ -1,0 +1,160 @@
+"""The account of a run: what the loop tells becomes lines, a snapshot, and counts that are checked."""
+
+import json
+import math
+from dataclasses import fields
+
+import pytest
+from journals import evaluation, journal, receipt, report, stats
+
+from distributed_kd.errors import InternalError
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_steps_and_episodes_by_policy(tmp_path):
+    made = journal(tmp_path)
+    made.learned(report(updates=30, done=30))
+    made.collected(stats(16, version=10, episodes=[(0, 5.0, 5), (0, 7.0, 7), (2, -1.0, 3)]))
+    made.collected(stats(16, version=20))
+    made.flush()
+    (line,) = lines(tmp_path)
+    assert (line["env_steps"], line["updates"]) == (32, 30)
+    assert line["episodes"] == {
+        "teacher": {"return_mean": 6.0, "length_mean": 6.0, "count": 2},
+        "small": {"return_mean": -1.0, "length_mean": 3.0, "count": 1},
+    }
+    assert line["charts"]["policy_lag_updates"] == 15.0  # 20 and 10 updates old
+
+
+def test_a_line_tells_of_its_own_window_only(tmp_path):
+    made = journal(tmp_path)
+    made.collected(stats(16, episodes=[(0, 5.0, 5)]))
+    made.learned(report(8, 8, losses={"teacher": {"loss": 0.5}}))
+    made.flush()
+    made.flush()
+    first, second = lines(tmp_path)
+    assert first["losses"] == {"teacher": {"loss": 0.5}}
+    assert (second["episodes"], second["losses"]) == ({}, {})
+    assert second["charts"]["env_steps_per_second"] == second["charts"]["updates_per_second"] == 0
+    assert "policy_lag_updates" not in second["charts"]
+    assert second["env_steps"] == 16
+
+
+def test_a_receipt_that_comes_late_changes_nothing(tmp_path):
+    made = journal(tmp_path)
+    newest = receipt(inserted=64, sampled=256)
+    for one in (receipt(32, 64), newest, receipt(32, 128), receipt(64, 192)):
+        made.counted(one)
+    assert made.receipt is newest
+    assert made.samples_per_insert == 4.0
+
+
+def test_nothing_inserted_has_no_pace(tmp_path):
+    assert journal(tmp_path).samples_per_insert == 0.0
+
+
+def test_the_account_adds_up(tmp_path):
+    made = journal(tmp_path)
+    for _ in range(4):
+        made.collected(stats(16))
+    made.counted(receipt(inserted=48, evicted=8, dropped={"duplicate": 16}))
+    account = made.accounting()
+    assert account == {
+        "generated": 64,
+        "accepted": 48,
+        "dropped": {"duplicate": 16},
+        "unknown": 0,
+        "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        (receipt(inserted=48), "(steps generated=64): 48 were found."),
+        (receipt(inserted=80), "(steps generated=64): 80 were found."),
+        (receipt(inserted=64, evicted=8, size=57), "(steps inserted=64): 65 were found."),
+    ],
+)
+def test_an_account_that_does_not_add_up_is_a_fault(told, line, tmp_path):
+    made = journal(tmp_path)
+    for _ in range(4):
+        made.collected(stats(16))
+    made.counted(told)
+    with pytest.raises(InternalError) as raised:
+        made.accounting()
+    assert raised.value.lines == (f"the counts do not add up {line} Please report this run",)
+
+
+def test_busy_is_counted_from_the_first_update_to_the_last(tmp_path):
+    made = journal(tmp_path)
+    made.learned(report(0, 0, started=50.0, ended=60.0))  # nothing was learned yet
+    assert made.phase == "warm-up"
+    assert made.learner_busy_share == 0.0
+    made.learned(report(8, 8, busy_seconds=3.0, started=100.0, ended=104.0))
+    assert made.phase == "training"
+    made.learned(report(16, 8, busy_seconds=3.0, started=105.0, ended=108.0))
+    assert made.learner_busy_share == 0.75  # 6 of 8 s
+    assert made.throughput()["updates_per_second"] == 2.0  # 16 in 8 s
+
+
+def test_throughput_before_anything_was_learned(tmp_path):
+    assert set(journal(tmp_path).throughput().values()) == {0.0}
+
+
+def test_an_evaluation_is_a_line_of_its_own(tmp_path):
+    made = journal(tmp_path)
+    scores = evaluation(7, random=(1.0, 3.0), teacher=(10.0, 14.0), big=(7.0, 7.0), small=(2.0, 2.0))
+    made.evaluated(scores)
+    (line,) = lines(tmp_path)
+    told = line["evaluation"]
+    assert (told["version"], told["teacher"]["return_mean"]) == (7, 12.0)
+    # random 2, teacher 12: a return of 7 is half of the way, 2 none of it.
+    assert (told["big"]["normalised_score"], told["small"]["normalised_score"]) == (0.5, 0.0)
+    assert made.evaluation is scores
+
+
+def test_a_teacher_no_better_than_random_gives_null(tmp_path):
+    made = journal(tmp_path)
+    made.evaluated(evaluation(random=(1.0,), teacher=(1.0,), big=(2.0,), small=(0.0,)))
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["evaluation"]["big"]["normalised_score"] is None
+
+
+def test_the_snapshot_is_shown(tmp_path):
+    shown = []
+    made = journal(tmp_path, shown.append)
+    made.collected(stats(100))
+    made.counted(receipt(inserted=100, sampled=400))
+    made.flush()
+    (first,) = shown
+    assert (first.env_steps, first.updates, first.progress, first.samples_per_insert) == (100, 0, 0.1, 4.0)
+    assert first.scores == first.normalised == {}
+    made.evaluated(evaluation(random=(0.0,), teacher=(4.0,), big=(2.0,), small=(-4.0,)))
+    made.flush()
+    assert shown[1].scores == {"random": 0.0, "teacher": 4.0, "big": 2.0, "small": -4.0}
+    assert shown[1].normalised["small"] == -1.0
+    assert all(not (isinstance(v, float) and math.isnan(v)) for v in (getattr(first, f.name) for f in fields(first)))
+
+
+def test_steps_that_no_checkpoint_holds_have_never_been(tmp_path):
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    made = journal(tmp_path / "before")
+    for _ in range(4):
+        made.collected(stats(16))
+    state = made.state(unstored_steps=32)
+    again = journal(tmp_path / "after")
+    again.restore(state)
+    again.resumed(updates=5, receipt=receipt(inserted=32, sampled=128))
+    assert (again.generated, again.updates) == (32, 5)
+    assert again.accounting()["accepted"] == 32
+    # Rates are those of this process alone.
+    again.collected(stats(16))
+    again.learned(report(7, 2, started=10.0, ended=11.0))
+    assert again.throughput()["updates_per_second"] == 2.0
+    assert again.throughput()["env_steps_per_second"] == 16.0

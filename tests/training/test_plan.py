@@ -1,0 +1,81 @@
+"""Who runs with how much of a machine or a cluster, and whether it is large enough."""
+
+from dataclasses import replace
+
+import pytest
+
+from distributed_kd.config import LearnerConfig, RolloutsConfig, RunConfig
+from distributed_kd.errors import ResourceError
+from distributed_kd.policy_config import StudentConfig
+from distributed_kd.training.plan import Node, make_plan
+
+
+def config(actors=2, device="auto"):
+    return RunConfig(
+        students={"tiny": StudentConfig()}, rollouts=RolloutsConfig(actors=actors), learner=LearnerConfig(device=device)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cpus", "actors", "each"),
+    [(2, 2, 0.25), (2.5, 2, 0.5), (3.5, 2, 1.0), (4, 2, 1.0), (4, 4, 0.5), (1.75, 1, 0.25), (64, 32, 1.0)],
+)
+def test_one_machine(cpus, actors, each):
+    plan = make_plan(config(actors), [Node(cpus, 0)])
+    assert plan.rollout_cpus == each
+    assert len(plan.bundles) == 1 + actors
+    assert plan.cpus <= cpus
+    assert plan.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "actors", "line"),
+    [
+        (2, 3, "too few CPUs (rollouts.actors=3): the run needs 2.25 CPU, there are 2. Lower --rollouts.actors to 2"),
+        (
+            1,
+            1,
+            "too few CPUs (rollouts.actors=1): the run needs 1.75 CPU, there are 1. "
+            "Use a larger machine, or --runner inline",
+        ),
+    ],
+)
+def test_a_machine_too_small(cpus, actors, line):
+    with pytest.raises(ResourceError) as raised:
+        make_plan(config(actors), [Node(cpus, 0)])
+    assert raised.value.lines == (line,)
+
+
+def test_what_it_says_to_lower_to_does_fit():
+    with pytest.raises(ResourceError) as raised:
+        make_plan(config(50), [Node(6, 0), Node(2, 0)])
+    most = int(raised.value.lines[0].rpartition(" ")[2])
+    make_plan(config(most), [Node(6, 0), Node(2, 0)])
+    with pytest.raises(ResourceError):
+        make_plan(config(most + 1), [Node(6, 0), Node(2, 0)])
+
+
+def test_the_learner_goes_where_the_gpu_is():
+    plan = make_plan(config(), [Node(16, 0), Node(4, 1)])
+    assert (plan.gpus, plan.device, plan.bundles[0]["GPU"]) == (1.0, "cuda", 1.0)
+    plan = make_plan(config(device="cpu"), [Node(4, 1)])
+    assert plan.device == "cpu"
+    assert "GPU" not in plan.bundles[0]
+
+
+@pytest.mark.parametrize("nodes", [[Node(8, 0)], [], [Node(8, 0), Node(1, 1)]])
+def test_asked_for_cuda_it_never_falls_back(nodes):
+    with pytest.raises(ResourceError):
+        make_plan(config(device="cuda"), nodes)
+
+
+def test_the_plan_in_words():
+    lines = make_plan(config(), [Node(2, 0)]).lines(config())
+    assert lines[-1] == "in all      2 of 2 CPU"
+    assert any("1 students" in line or "1 student" in line for line in lines)
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_shares_of_lanes_are_told():
+    some = replace(config(), rollouts=RolloutsConfig(actors=2, envs_per_actor=5))
+    assert any("2 x 0.25 CPU: 5 lanes each, 50% driven" in line for line in make_plan(some, [Node(2, 0)]).lines(some))
