@@ -142,4 +142,4 @@ def calmly(reference: ray.ObjectRef, who: str = "an actor"):
 
 def _died(who: str, error: RayActorError) -> str:
     why = " ".join(str(error).split())[:300]
-    return f"{who} died ({type(error).__name__}): {why}. Go on with: python launch.py resume"
+    return f"{who} died ({type(error).__name__}): {why}"

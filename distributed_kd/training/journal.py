@@ -76,9 +76,8 @@ class Journal:
         self.updates = 0
         self.evaluation: Evaluation | None = None
         self._window = _Window(time.monotonic())
-        self._generated_before = self._updates_before = 0
+        self._generated_before = self._updates_before = 0  # at this process's first update
         self._busy = self._learning_began = self._learning_ended = 0.0
-        self._first_collect: float | None = None
 
     # ---- what the loop tells
 
@@ -101,7 +100,8 @@ class Journal:
     def learned(self, report: LearnerReport) -> None:
         if report.done:
             self.phase = "training"
-            self._learning_began = self._learning_began or report.started
+            if not self._learning_began:
+                self._learning_began, self._generated_before = report.started, self.generated
             self._learning_ended = report.ended
         self.updates = report.updates
         self._busy += report.busy_seconds
@@ -176,7 +176,7 @@ class Journal:
         return self._busy / learning if learning > 0 else 0.0
 
     def throughput(self) -> dict[str, float]:
-        """Over this process's share of the run, from the first update to the last."""
+        """Over this process's share of the run, from the first update to the last; the warm-up is not counted."""
         learning = max(self._learning_ended - self._learning_began, 1e-9)
         learned = self.updates - self._updates_before
         return {
@@ -232,7 +232,7 @@ class Journal:
 
     def restore(self, state: State) -> None:
         """Go on from an earlier process's count of steps."""
-        self.generated = self._generated_before = state["generated"]
+        self.generated = state["generated"]
 
     def resumed(self, updates: int, receipt: Receipt) -> None:
         """The learner's and the replay's own counts, as they restored them."""

@@ -184,6 +184,7 @@ class _Loop:
         receipt = calmly(self._cluster.replay.receipt.remote(), "the replay")
         report, self._weights = self._cluster.learner.finish.remote(0.0)
         self._journal.resumed(calmly(report, "the learner").updates, receipt)
+        self._run.restart_timers()
 
     def _checkpoint(self) -> None:
         """Bring learner and replay to one moment, take their states, and let them go on while the disk is written."""

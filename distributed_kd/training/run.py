@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
-from distributed_kd.errors import CheckpointError, Problem
+from distributed_kd.errors import CheckpointError, InternalError, Problem
 from distributed_kd.records import EnvSpec, Evaluation, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
@@ -62,6 +62,11 @@ class Run:
     def __post_init__(self) -> None:
         self.checkpoint_timer = Timer(self.config.checkpoint.every_seconds)
         self.evaluation_timer = Timer(self.config.evaluation.every_seconds)
+
+    def restart_timers(self) -> None:
+        """Nothing is due for what it took to get everything running."""
+        self.checkpoint_timer.restart()
+        self.evaluation_timer.restart()
 
     def state_of(self, part: str) -> State | None:
         """What the checkpoint that the run goes on from holds of a part."""
@@ -141,6 +146,10 @@ def execute(
             final = runner.loop(run)
             journal.accounting()
             status = stop.status
+        except InternalError as error:
+            raise InternalError(
+                *error.lines[:-1], f"{error.lines[-1]}. Go on with: python launch.py resume {folder.path}"
+            ) from error
         finally:
             journal.flush()
             metrics.close()

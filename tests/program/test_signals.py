@@ -114,7 +114,7 @@ def test_a_second_driver_is_refused_and_a_second_signal_ends_at_once(tmp_path, c
     folder = tmp_path / "run"
     with Started("train", run_file(tmp_path, ENDLESS), "--out", "run", cwd=tmp_path) as run:
         run.until_checkpoint(folder)
-        assert main(["resume", str(folder)]) == 2
+        assert main(["resume", str(folder), "--stop.updates", "1"]) == 2
         told = capsys.readouterr().err
         assert told.startswith(f"error: the folder is in use (path={folder}): process {run.pid} on ")
         assert told.endswith(". Wait for its end, or stop it\n")

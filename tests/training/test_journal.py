@@ -154,7 +154,9 @@ def test_steps_that_no_checkpoint_holds_have_never_been(tmp_path):
     assert (again.generated, again.updates) == (32, 5)
     assert again.accounting()["accepted"] == 32
     # Rates are those of this process alone.
+    again.collected(stats(16))  # before its first update
+    again.learned(report(6, 1, started=10.0, ended=10.5))
     again.collected(stats(16))
-    again.learned(report(7, 2, started=10.0, ended=11.0))
+    again.learned(report(7, 1, started=10.5, ended=11.0))
     assert again.throughput()["updates_per_second"] == 2.0
     assert again.throughput()["env_steps_per_second"] == 16.0
