@@ -97,6 +97,7 @@ class Evaluator:
         teacher = self._play("teacher", seeds)
         held_out = _some(teacher.observations, seeds)
         taught = self._policies.greedy("teacher", held_out)
+        microseconds = self._decision_times(held_out) if final else {}
         scores = {RANDOM: self._random_score(final)}
         for name in self._policies.networks:
             played = teacher if name == "teacher" else self._play(name, seeds)
@@ -105,7 +106,7 @@ class Evaluator:
                 played.lengths,
                 weights.version,
                 agreement=float((self._policies.greedy(name, held_out) == taught).mean()),
-                decision_microseconds=self._time(name, held_out) if final else float("nan"),
+                decision_microseconds=microseconds.get(name, float("nan")),
             )
         return Evaluation(weights.version, time.perf_counter() - began, scores)
 
@@ -124,18 +125,22 @@ class Evaluator:
             self._random_scores[final] = PolicyScore(played.returns, played.lengths, version=-1)
         return self._random_scores[final]
 
-    def _time(self, name: str, observations: NDArray) -> float:
-        """Median microseconds of one decision for one observation, with one thread."""
+    def _decision_times(self, observations: NDArray) -> dict[str, float]:
+        """Median microseconds of one decision for one observation, on one thread, for each policy.
+
+        The policies take turns, so that whatever else the machine does for a while falls on all of them.
+        """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            taken = []
+            taken: dict[str, list[float]] = {name: [] for name in self._policies.networks}
             for turn in range(TIMED_DECISIONS):
                 one = observations[turn % len(observations)][None]
-                began = time.perf_counter()
-                self._policies.greedy(name, one)
-                taken.append(time.perf_counter() - began)
-            return float(np.median(taken) * 1e6)
+                for name, times in taken.items():
+                    began = time.perf_counter()
+                    self._policies.greedy(name, one)
+                    times.append(time.perf_counter() - began)
+            return {name: float(np.median(times) * 1e6) for name, times in taken.items()}
         finally:
             torch.set_num_threads(threads)
 
