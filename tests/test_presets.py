@@ -29,7 +29,7 @@ def test_its_first_line_says_what_it_is(name):
 
 def test_cartpole():
     config = decode(presets.read("cartpole"))
-    assert (config.env.id, config.stop.env_steps, config.teacher.learning_rate) == ("CartPole-v1", 200_000, 5e-4)
+    assert (config.env.id, config.stop.env_steps, config.teacher.learning_rate) == ("CartPole-v1", 150_000, 8e-4)
     assert (config.replay.batch_size, config.replay.samples_per_insert, config.replay.warmup) == (128, 16.0, 1_000)
 
 
