@@ -24,7 +24,7 @@ usage: python launch.py COMMAND [...]
   presets                                                    list the presets
   doctor                                                     tell whether this machine can run, and what is missing
 
-  python launch.py train            the main job, on CartPole: about two minutes on two cores
+  python launch.py train            the main job, on CartPole: about a minute and a half on two cores
   python launch.py COMMAND --help   the options of a command
 
 Exit codes: 0 done, 2 configuration, 3 environment, 4 checkpoint, 5 resources, 6 Ray, 7 storage, 8 diverged, 9 internal,
