@@ -267,7 +267,7 @@ def test_help_tells_every_key_in_100_columns():
     for key in leaves(RunConfig()) | leaves(StudentConfig(), "students.NAME."):
         assert f"  --{key} " in page
     for part in (
-        "--stop.env_steps INT                    environment steps over all lanes (default: 50000)",
+        f"environment steps over all lanes (default: {tables['stop']['env_steps']})",
         "--teacher.double true|false ",
         "--learner.device auto|cpu|cuda ",
         "--students.NAME.temperature FLOAT|auto ",
