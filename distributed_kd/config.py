@@ -1,18 +1,20 @@
 """The words of a run file: frozen dataclasses, one per table, that know their defaults and check themselves.
 
-`problems()` of each names everything wrong with it at once. Reading TOML and flags into them lives in `run_file.py` and
-`flags.py`, not here.
+`problems()` of each names everything wrong with it at once. Tables of their own files: the teacher's in `policy_config.py`,
+a student's in `student_config.py`, where the data comes from in `data_config.py`. Reading TOML and flags into them lives in
+`run_file.py` and `flags.py`.
 """
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from distributed_kd.checks import at_least, share
+from distributed_kd.checks import at_least
+from distributed_kd.data_config import DataConfig, ReplayConfig, RolloutsConfig
 from distributed_kd.errors import Problem
-from distributed_kd.policy_config import StudentConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
+from distributed_kd.student_config import LAYER_LOSSES, VALUES_NEEDED, StudentConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 RESERVED_NAMES = ("teacher", "random", "none")
@@ -53,83 +55,6 @@ class StopConfig:
 
 
 @dataclass(frozen=True)
-class BehaviourConfig:
-    """Share of the environment lanes that each kind of policy drives."""
-
-    teacher: float = 0.5
-    """share of the lanes that the teacher drives"""
-    students: float = 0.5
-    """share of the lanes that the students drive, dealt out evenly"""
-
-    def problems(self, key: str) -> Iterator[Problem]:
-        for name in ("teacher", "students"):
-            yield from share(f"{key}.{name}", getattr(self, name), "bad share of lanes")
-        in_range = 0 <= self.teacher <= 1 and 0 <= self.students <= 1
-        if in_range and not math.isclose(self.teacher + self.students, 1.0, abs_tol=1e-6):
-            yield Problem("bad shares of lanes", key, f"{self.teacher} + {self.students}", "they must add up to 1",
-                          f"Set --{key}.students {1 - self.teacher:g}")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RolloutsConfig:
-    """Actors that play the environment."""
-
-    actors: int = 2
-    """rollout actors"""
-    envs_per_actor: int = 16
-    """environment lanes of each"""
-    steps_per_segment: int = 16
-    """steps of every lane in one segment sent to the replay"""
-    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
-    student_epsilon: float = 0.02
-    """epsilon of the students' lanes"""
-
-    @property
-    def lanes(self) -> int:
-        return self.actors * self.envs_per_actor
-
-    @property
-    def segment_steps(self) -> int:
-        """Environment steps in one segment."""
-        return self.envs_per_actor * self.steps_per_segment
-
-    def problems(self, key: str = "rollouts") -> Iterator[Problem]:
-        for name in ("actors", "envs_per_actor", "steps_per_segment"):
-            yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad number of rollouts")
-        yield from self.behaviour.problems(f"{key}.behaviour")
-        yield from share(f"{key}.student_epsilon", self.student_epsilon, "bad exploration")
-
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """The shared memory of steps."""
-
-    capacity: int = 100_000
-    """rows of the ring; the last observation of an episode or of a lane's part of a segment takes a row too"""
-    prioritized: Literal[False] = False
-    """steps are drawn uniformly"""
-    warmup: int = 1_000
-    """steps inserted before the first batch is drawn"""
-    batch_size: int = 64
-    """steps in a batch, shared by teacher and students"""
-    samples_per_insert: float = 8.0
-    """steps drawn for each step inserted, held within 1 %; 0 = as fast as both sides go"""
-    shards: Literal[1] = 1
-    """replay actors"""
-
-    def problems(self, key: str = "replay") -> Iterator[Problem]:
-        for name in ("capacity", "warmup", "batch_size"):
-            yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad size")
-        yield from at_least(f"{key}.samples_per_insert", self.samples_per_insert, 0, "bad pace")
-        if 1 <= self.capacity < self.batch_size:
-            yield Problem("replay too small", f"{key}.capacity", self.capacity, f"a batch has {self.batch_size} steps",
-                          f"Set --{key}.capacity {self.batch_size} or more")  # fmt: skip
-        if self.warmup > self.capacity >= 1:
-            yield Problem("warm-up never ends", f"{key}.warmup", self.warmup, f"the replay holds {self.capacity} rows",
-                          f"Set --{key}.warmup {self.capacity // 2} or less")  # fmt: skip
-
-
-@dataclass(frozen=True)
 class LearnerConfig:
     """Where and how the networks learn."""
 
@@ -150,10 +75,13 @@ class EvaluationConfig:
     """episodes for each policy"""
     every_seconds: float = 15.0
     """time between two evaluations while training; 0 = only at the end"""
+    every_env_steps: int = 0
+    """environment steps between two, in place of time: curves that can be compared, and repeat to the bit; 0 = by time"""
 
     def problems(self, key: str = "evaluation") -> Iterator[Problem]:
         yield from at_least(f"{key}.episodes", self.episodes, 2, "bad number of episodes")
-        yield from at_least(f"{key}.every_seconds", self.every_seconds, 0, "bad interval")
+        for name in ("every_seconds", "every_env_steps"):
+            yield from at_least(f"{key}.{name}", getattr(self, name), 0, "bad interval")
 
 
 @dataclass(frozen=True)
@@ -183,6 +111,7 @@ class RunConfig:
     """--students.NEW.loss kl adds a student, --students.NAME none drops one"""
     rollouts: RolloutsConfig = field(default_factory=RolloutsConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    data: DataConfig = field(default_factory=DataConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -201,6 +130,7 @@ class RunConfig:
         yield from self._student_problems()
         yield from self.rollouts.problems()
         yield from self.replay.problems()
+        yield from self.data.problems()
         yield from self.learner.problems()
         yield from self.evaluation.problems()
         yield from self.checkpoint.problems()
@@ -218,6 +148,58 @@ class RunConfig:
                 f"Set --replay.warmup {self.stop.env_steps // 10} or less",
             )
             yield Problem("warm-up never ends", "replay.warmup", self.replay.warmup, why, fix)
+        yield from self._peer_problems()
+        by_scores = [
+            f"students.{name}.distillation" for name, one in self.students.items() if one.distillation == "performance"
+        ]
+        by_scores += ["teacher.teaches"] if self.teacher.teaches == "best" else []
+        by_scores += ["teacher.combine"] if self.teacher.is_peers and self.teacher.combine == "best" else []
+        if by_scores and not self.evaluation.every_env_steps:
+            why, fix = (
+                f"{by_scores[0]} goes by evaluations, so time must not decide when",
+                "Set --evaluation.every_env_steps 2000",
+            )
+            yield Problem("evaluations by time", "evaluation.every_env_steps", 0, why, fix)
+        for name, student in self.students.items():
+            yield from self._data_problems(name, student)
+
+    def _peer_problems(self) -> Iterator[Problem]:
+        teacher = self.teacher
+        if teacher.is_peers and len(self.students) < 2:
+            why, fix = "peers teach each other", "Add a student, or set --teacher.source learn"
+            yield Problem("too few peers", "students", len(self.students), why, fix)
+        for name, student in self.students.items():
+            if teacher.is_peers and not student.td_weight:
+                why, fix = (
+                    "without a teacher each peer learns from the environment too",
+                    f"Set --students.{name}.td_weight 1",
+                )
+                yield Problem("nobody learns", f"students.{name}.td_weight", student.td_weight, why, fix)
+        several = teacher.is_peers or len(teacher.sources) > 1
+        layered = [name for name, one in self.students.items() if any(t.name in LAYER_LOSSES for t in one.terms)]
+        if several and layered:
+            why, fix = "several teachers have no hidden layers in common", "Use losses on outputs, or one teacher"
+            yield Problem("no layer to learn from", f"students.{layered[0]}.loss", self.students[layered[0]].label, why, fix)
+        valued = [name for name, one in self.students.items() if any(t.name in VALUES_NEEDED for t in one.terms)]
+        if several and teacher.combine == "logsumexp" and valued:
+            why, fix = "logsumexp gives preferences, no returns", "Set --teacher.combine mean, or another loss"
+            yield Problem("no values to learn", f"students.{valued[0]}.loss", self.students[valued[0]].label, why, fix)
+
+    def _data_problems(self, name: str, student: StudentConfig) -> Iterator[Problem]:
+        """A student that needs what a data set or the lanes do not give."""
+        key, own = f"students.{name}", student.learns_from_own_lanes
+        if self.data.file and (student.td_weight or own):
+            why, fix = "a data set holds states, no rewards", f"Use losses on the teacher's outputs, and --{key}.td_weight 0"
+            yield Problem("no rewards to learn from", f"{key}.loss", student.label, why, fix)
+        if own and not self.data.file and not self.rollouts.behaviour.students:
+            why, fix = "policy_gradient learns from the student's own lanes", "Set --rollouts.behaviour.students 0.5"
+            yield Problem("no lanes of its own", "rollouts.behaviour.students", 0, why, fix)
+        if own and self.rollouts.behaviour.beta:
+            why, fix = (
+                f"{name} must act alone in its lanes, since it learns from what it does",
+                "Set --rollouts.behaviour.beta 0",
+            )
+            yield Problem("two policies in one lane", "rollouts.behaviour.beta", self.rollouts.behaviour.beta, why, fix)
 
     def _student_problems(self) -> Iterator[Problem]:
         if not self.students:

@@ -18,8 +18,8 @@ import tyro
 
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import Problem
-from distributed_kd.policy_config import StudentConfig
 from distributed_kd.run_file import checked, merge, nearest, one_line, read, shown, wanted
+from distributed_kd.student_config import StudentConfig
 
 WIDTH = 100
 HELP_COLUMN = 42

@@ -1,4 +1,4 @@
-"""The tables of a run file that describe a policy: its network, how the teacher learns, how a student is taught."""
+"""The tables of a run file that describe a network and the teacher: where it comes from and how it learns."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ from typing import Literal
 from distributed_kd.checks import above_zero, at_least, share
 from distributed_kd.errors import Problem
 
-LossName = Literal["kl", "kl_q", "kl_hinton", "cross_entropy", "nll", "mse", "huber"]
+LEARN, PEERS = "learn", "peers"
+"""Sources of a teacher that are no files"""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,22 @@ class ExplorationConfig:
 class TeacherConfig:
     """The DQN that the students learn from."""
 
-    source: Literal["learn"] = "learn"
-    """learn: trained in this run"""
+    source: str | tuple[str, ...] = LEARN
+    """learn: trained in this run; a run's folder (RUN or RUN:STUDENT), a Stable-Baselines3 DQN .zip or a .safetensors file;
+    several of them teach together; peers: no teacher, the students teach each other"""
+    frozen: bool = True
+    """a teacher that comes from elsewhere is left as it is; false: it learns on"""
+    combine: Literal["mean", "logsumexp", "best"] = "mean"
+    """several teachers, or peers: mean of their Q-values, log of their mean policy, or the best by evaluation"""
+    weights: tuple[float, ...] = ()
+    """weight of each of several teachers in mean and logsumexp; none = all alike"""
+    combine_temperature: float = 1.0
+    """logsumexp: divides the Q-values before each teacher's softmax, in the unit of returns"""
+    teaches: Literal["now", "target", "average", "best"] = "now"
+    """whom the students learn from: the teacher as it is, its target copy, an average of its weights over time, or the
+    best so far by evaluation"""
+    average_rate: float = 0.001
+    """average: share of the newest weights that enters it at every update"""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     learning_rate: float = 1e-3
     """Adam's step size at the start"""
@@ -75,37 +90,53 @@ class TeacherConfig:
         yield from share(f"{key}.learning_rate_end", self.learning_rate_end, "bad learning rate")
         yield from share(f"{key}.gamma", self.gamma, "bad discount")
         yield from at_least(f"{key}.n_step", self.n_step, 1, "bad n-step")
-        yield from above_zero(f"{key}.target_update", self.target_update, "bad target update")
-        if 1 <= self.target_update < math.inf and self.target_update != round(self.target_update):
-            why, fix = (
-                "1 and above counts updates, so it must be whole",
-                f"Set --{key}.target_update {round(self.target_update)}",
-            )
-            yield Problem("bad target update", f"{key}.target_update", self.target_update, why, fix)
+        yield from target_update_problems(f"{key}.target_update", self.target_update)
         yield from above_zero(f"{key}.max_grad_norm", self.max_grad_norm, "bad gradient clip")
         yield from self.exploration.problems(f"{key}.exploration")
+        yield from above_zero(f"{key}.combine_temperature", self.combine_temperature, "bad temperature")
+        yield from share(f"{key}.average_rate", self.average_rate, "bad rate")
+        for weight in self.weights:
+            yield from above_zero(f"{key}.weights", weight, "bad weight of a teacher")
+        yield from self._source_problems(key)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files and folders that the teacher comes from; none where it learns here or the students are peers."""
+        named = (self.source,) if isinstance(self.source, str) else self.source
+        return () if named in ((LEARN,), (PEERS,)) else named
+
+    @property
+    def is_peers(self) -> bool:
+        return self.source == PEERS
+
+    @property
+    def learns(self) -> bool:
+        """It has DQN updates of its own in this run."""
+        return not self.is_peers and (not self.sources or not self.frozen)
+
+    def _source_problems(self, key: str) -> Iterator[Problem]:
+        count = len(self.sources)
+        if not isinstance(self.source, str):
+            wrong = [name for name in self.source if name in ("", LEARN, PEERS)]
+            if not self.source or wrong:
+                why, fix = "a list names runs or files", f"Give paths, or --{key}.source learn alone"
+                yield Problem("bad teacher", f"{key}.source", ", ".join(wrong) or "[]", why, fix)
+        elif not self.source.strip():
+            yield Problem("bad teacher", f"{key}.source", "''", "it names nothing", f"Set --{key}.source learn")
+        if count > 1 and not self.frozen:
+            why, fix = "several teachers cannot learn on as one", f"Set --{key}.frozen true, or give one source"
+            yield Problem("bad teacher", f"{key}.frozen", "false", why, fix)
+        if self.weights and len(self.weights) != count:
+            why, fix = f"there are {count} sources", "Give one weight for each, or none"
+            yield Problem("bad weight of a teacher", f"{key}.weights", len(self.weights), why, fix)
+        if self.teaches != "now" and not self.learns:
+            why, fix = "the teacher never changes here, or is made of the students", f"Set --{key}.teaches now"
+            yield Problem("bad teacher", f"{key}.teaches", self.teaches, why, fix)
 
 
-@dataclass(frozen=True)
-class StudentConfig:
-    """One student: its network and how it is taught."""
-
-    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(hidden=(64, 64)))
-    loss: LossName = "kl"
-    """how the student's outputs are drawn to the teacher's Q-values"""
-    temperature: float | Literal["auto"] = 0.01
-    """divides the teacher's Q-values before the softmax; auto: follows the spread of its action gaps"""
-    learning_rate: float = 1e-3
-    """Adam's step size at the start"""
-    learning_rate_end: float = 1.0
-    """share of learning_rate left at the end of the run, reached linearly; 1 = constant"""
-    max_grad_norm: float = 10.0
-    """gradient norm above which this student's gradient is scaled down"""
-
-    def problems(self, key: str) -> Iterator[Problem]:
-        yield from self.network.problems(f"{key}.network")
-        if self.temperature != "auto":
-            yield from above_zero(f"{key}.temperature", self.temperature, "bad temperature")
-        yield from above_zero(f"{key}.learning_rate", self.learning_rate, "bad learning rate")
-        yield from share(f"{key}.learning_rate_end", self.learning_rate_end, "bad learning rate")
-        yield from above_zero(f"{key}.max_grad_norm", self.max_grad_norm, "bad gradient clip")
+def target_update_problems(key: str, value: float) -> Iterator[Problem]:
+    """What is wrong with a period in updates, or a Polyak rate below 1."""
+    yield from above_zero(key, value, "bad target update")
+    if 1 <= value < math.inf and value != round(value):
+        why, fix = "1 and above counts updates, so it must be whole", f"Set --{key} {round(value)}"
+        yield Problem("bad target update", key, value, why, fix)

@@ -30,7 +30,8 @@ class Segment:
     after a step always stands in the next row, each observation stands once, and a row that is no step ends every walk.
 
     observation [R, *shape], action [R] int64, reward [R] float32, discount [R] float32 (gamma * (1 - terminated)),
-    is_step [R] bool, policy [R] int16 (number of the policy that acted, -1 where no step), version [R] int64 (its weights).
+    is_step [R] bool, policy [R] int16 (number of the policy that acted, -1 where no step), version [R] int64 (its weights),
+    probability [R] float32 (with which that policy takes that action there, 0 where no step).
     """
 
     actor: int
@@ -43,6 +44,7 @@ class Segment:
     is_step: NDArray[np.bool_]
     policy: NDArray[np.int16]
     version: NDArray[np.int64]
+    probability: NDArray[np.float32]
 
     @property
     def steps(self) -> int:
@@ -51,7 +53,7 @@ class Segment:
     def check_valid(self) -> None:
         """Raise ValueError where the arrays do not fit each other or the last row is a step."""
         rows = len(self.observation)
-        for name in ("action", "reward", "discount", "is_step", "policy", "version"):
+        for name in ("action", "reward", "discount", "is_step", "policy", "version", "probability"):
             if getattr(self, name).shape != (rows,):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not ({rows},)")
         if rows == 0 or self.is_step[-1]:
@@ -63,7 +65,9 @@ class Batch:
     """Steps drawn from the replay; `[K, B]` stands before every shape where K batches travel together.
 
     observation [B, *shape], action [B] int64, n_step_return [B] float32, discount [B] float32 (the product of the
-    discounts of the steps summed, 0 after a termination), next_observation [B, *shape], the one to bootstrap from.
+    discounts of the steps summed, 0 after a termination), next_observation [B, *shape], the one to bootstrap from,
+    probability [B] float32 (with which the policy that acted takes that action). `own` holds, by name, batches of the newest
+    steps of students that learn from their own lanes; there is none before they have made a batch of steps.
     """
 
     observation: NDArray
@@ -71,11 +75,24 @@ class Batch:
     n_step_return: NDArray[np.float32]
     discount: NDArray[np.float32]
     next_observation: NDArray
+    probability: NDArray[np.float32]
+    own: Mapping[str, "Batch"] = field(default_factory=dict)
 
     def split(self) -> list["Batch"]:
         """The K batches that travelled together, as views."""
-        columns = (self.observation, self.action, self.n_step_return, self.discount, self.next_observation)
-        return [Batch(*one) for one in zip(*columns, strict=True)]
+        own = {name: batch.split() for name, batch in self.own.items()}
+        columns = (
+            self.observation,
+            self.action,
+            self.n_step_return,
+            self.discount,
+            self.next_observation,
+            self.probability,
+        )
+        return [
+            Batch(*one, own={name: batches[place] for name, batches in own.items()})
+            for place, one in enumerate(zip(*columns, strict=True))
+        ]
 
 
 @dataclass(frozen=True)
@@ -138,6 +155,8 @@ class LearnerReport:
     """the replay's pace gave no more batches"""
     receipt: Receipt
     """the replay's counts with the newest batches"""
+    updates_of: Mapping[str, int] = field(default_factory=dict)
+    """updates of each student since the run began: fewer than the teacher's where it began later"""
     losses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """per network the means over this call: loss, grad_norm and what else it logs"""
 
@@ -151,6 +170,8 @@ class PolicyScore:
     version: int
     agreement: float = float("nan")
     """share of held-out states where it acts as the teacher does"""
+    gap_weighted_agreement: float = float("nan")
+    """the same, each state weighing as much as the teacher's best action is better than its second best"""
     decision_microseconds: float = float("nan")
     """median time of one decision on one CPU thread"""
 
@@ -162,3 +183,5 @@ class Evaluation:
     version: int
     seconds: float
     scores: Mapping[str, PolicyScore]
+    teacher: NDArray[np.float32]
+    """the teacher's parameters [P] that were played"""

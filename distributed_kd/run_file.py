@@ -17,7 +17,7 @@ import tomli_w
 
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import ConfigurationError, Problem
-from distributed_kd.policy_config import StudentConfig
+from distributed_kd.student_config import StudentConfig
 
 LARGEST = 2**63  # TOML's whole numbers have 64 bits
 SCALARS = (bool, int, float, str, date, datetime, time)

@@ -6,8 +6,8 @@ from distributed_kd import presets
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.flags import help_text, leaves, parse_run
-from distributed_kd.policy_config import StudentConfig
 from distributed_kd.run_file import changed, decode, read
+from distributed_kd.student_config import StudentConfig
 
 TABLES = {"students": {"tiny": {"network": {"hidden": [16, 16]}}, "half-wit": {}}}
 PROG = "launch.py train"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from distributed_kd.config import EnvConfig, ReplayConfig, RunConfig
 from distributed_kd.errors import ConfigurationError
-from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
+from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.run_file import changed, decode, encode, merge, nearest, read, read_toml, shown
+from distributed_kd.student_config import StudentConfig
 
 STUDENT = {"students": {"tiny": {}}}
 

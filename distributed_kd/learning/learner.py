@@ -12,8 +12,9 @@ from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import Teacher
 from distributed_kd.learning.temperature import AutoTemperature
 from distributed_kd.networks import to_flat
-from distributed_kd.policy_config import StudentConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import Batch, State, Weights
+from distributed_kd.student_config import StudentConfig
 
 MEASURE_EVERY = 8
 """Updates between two whose losses are kept: enough for a curve, and a network that is not finite stays so."""

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from distributed_kd.learning.trainable import Trainable
 from distributed_kd.maths.distillation import LOSSES, agreement, target_entropy
-from distributed_kd.policy_config import StudentConfig
 from distributed_kd.records import State
+from distributed_kd.student_config import StudentConfig
 
 
 class Student:

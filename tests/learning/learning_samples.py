@@ -5,8 +5,9 @@ import torch
 
 from distributed_kd import networks
 from distributed_kd.learning.learner import Learner
-from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
+from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.records import Batch, EnvSpec
+from distributed_kd.student_config import StudentConfig
 
 SPEC = EnvSpec("Numbers", (4,), "float32", 3)
 CPU = torch.device("cpu")

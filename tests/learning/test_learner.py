@@ -8,7 +8,8 @@ from learning_samples import FIVE_STUDENTS, as_stored, batches, learner_of, to_b
 from distributed_kd.errors import DivergedError
 from distributed_kd.learning.learner import MEASURE_EVERY
 from distributed_kd.maths.distillation import kl
-from distributed_kd.policy_config import StudentConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
+from distributed_kd.student_config import StudentConfig
 
 
 def test_students_never_change_the_teacher():

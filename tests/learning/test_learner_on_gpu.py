@@ -6,8 +6,9 @@ import torch
 
 from distributed_kd.learning.learner import Learner
 from distributed_kd.networks import build
-from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
+from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.records import Batch, EnvSpec
+from distributed_kd.student_config import StudentConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 

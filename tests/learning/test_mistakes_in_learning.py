@@ -10,7 +10,8 @@ from learning_samples import FIVE_STUDENTS, as_stored, batches, learner_of, netw
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import Teacher
 from distributed_kd.maths.distillation import LOSSES
-from distributed_kd.policy_config import StudentConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
+from distributed_kd.student_config import StudentConfig
 
 
 @pytest.mark.parametrize("loss", LOSSES)

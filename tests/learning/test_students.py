@@ -5,7 +5,7 @@ from learning_samples import as_stored, network
 from distributed_kd.learning.students import Student
 from distributed_kd.maths.distillation import LOSSES, agreement, target_entropy
 from distributed_kd.networks import to_flat
-from distributed_kd.policy_config import StudentConfig
+from distributed_kd.student_config import StudentConfig
 
 AUTO = torch.tensor(0.25)
 

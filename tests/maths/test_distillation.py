@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 
 from distributed_kd.maths import distillation
-from distributed_kd.policy_config import LossName
+from distributed_kd.student_config import LossName
 
 EVERY_LOSS = pytest.mark.parametrize("loss", distillation.LOSSES.values(), ids=distillation.LOSSES.keys())
 

@@ -26,9 +26,10 @@ from distributed_kd.config import (
     StopConfig,
 )
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
+from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
+from distributed_kd.student_config import StudentConfig
 from distributed_kd.training import inline
 from distributed_kd.training.parts import Parts
 from distributed_kd.training.run import Runner, execute, open_checkpoint

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from distributed_kd.config import RunConfig
-from distributed_kd.policy_config import StudentConfig
 from distributed_kd.reports import live
 from distributed_kd.reports.live import Screen, time_left
+from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.journal import Snapshot
 
 CONFIG = RunConfig(students={"half": StudentConfig(), "tiny": StudentConfig()})

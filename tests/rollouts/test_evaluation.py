@@ -9,9 +9,10 @@ from small_environments import Walk
 
 from distributed_kd.config import EnvConfig, RunConfig
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
+from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.rollouts.evaluation import RANDOM, Evaluator, play
 from distributed_kd.rollouts.rollout import Rollout
+from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.parts import Parts
 
 # Rewards far outside of -1 to 1, and lives that are lost on the way.

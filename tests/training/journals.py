@@ -6,9 +6,10 @@ import numpy as np
 
 from distributed_kd.config import BehaviourConfig, EvaluationConfig, ReplayConfig, RolloutsConfig, RunConfig, StopConfig
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.policy_config import NetworkConfig, StudentConfig, TeacherConfig
+from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, PolicyScore, Receipt
 from distributed_kd.storage.metrics import Metrics
+from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.bounds import Bounds
 from distributed_kd.training.journal import Journal
 

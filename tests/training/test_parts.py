@@ -8,7 +8,7 @@ import torch
 from journals import CONFIG, SPEC
 
 from distributed_kd import networks
-from distributed_kd.policy_config import StudentConfig
+from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.parts import Parts, device_of
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from distributed_kd.config import LearnerConfig, RolloutsConfig, RunConfig
 from distributed_kd.errors import ResourceError
-from distributed_kd.policy_config import StudentConfig
+from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.plan import Node, make_plan
 
 

@@ -10,7 +10,7 @@ from journals import CONFIG
 
 from distributed_kd.config import EnvConfig, RunConfig
 from distributed_kd.errors import ConfigurationError, RayError
-from distributed_kd.policy_config import StudentConfig
+from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.preflight import check_address, check_device, check_run
 
 

@@ -1,0 +1,116 @@
+"""The tables of a run file that say where the data comes from: rollouts and their replay, or a fixed set of states."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from distributed_kd.checks import at_least, share
+from distributed_kd.errors import Problem
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """Share of the environment lanes that each kind of policy drives."""
+
+    teacher: float = 0.5
+    """share of the lanes that the teacher drives"""
+    students: float = 0.5
+    """share of the lanes that the students drive, dealt out evenly"""
+    beta: float = 0.0
+    """DAgger's beta at the start: share of the steps in the students' lanes in which the teacher acts instead"""
+    beta_end: float = 0.0
+    """beta at the end"""
+    beta_fraction: float = 0.5
+    """share of the run over which beta moves from start to end"""
+
+    def problems(self, key: str) -> Iterator[Problem]:
+        for name in ("teacher", "students", "beta", "beta_end", "beta_fraction"):
+            yield from share(f"{key}.{name}", getattr(self, name), "bad share of lanes")
+        in_range = 0 <= self.teacher <= 1 and 0 <= self.students <= 1
+        if in_range and not math.isclose(self.teacher + self.students, 1.0, abs_tol=1e-6):
+            yield Problem("bad shares of lanes", key, f"{self.teacher} + {self.students}", "they must add up to 1",
+                          f"Set --{key}.students {1 - self.teacher:g}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RolloutsConfig:
+    """Actors that play the environment."""
+
+    actors: int = 2
+    """rollout actors"""
+    envs_per_actor: int = 16
+    """environment lanes of each"""
+    steps_per_segment: int = 16
+    """steps of every lane in one segment sent to the replay"""
+    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
+    student_epsilon: float = 0.02
+    """epsilon of the students' lanes"""
+
+    @property
+    def lanes(self) -> int:
+        return self.actors * self.envs_per_actor
+
+    @property
+    def segment_steps(self) -> int:
+        """Environment steps in one segment."""
+        return self.envs_per_actor * self.steps_per_segment
+
+    def problems(self, key: str = "rollouts") -> Iterator[Problem]:
+        for name in ("actors", "envs_per_actor", "steps_per_segment"):
+            yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad number of rollouts")
+        yield from self.behaviour.problems(f"{key}.behaviour")
+        yield from share(f"{key}.student_epsilon", self.student_epsilon, "bad exploration")
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """The shared memory of steps."""
+
+    capacity: int = 100_000
+    """rows of the ring; the last observation of an episode or of a lane's part of a segment takes a row too"""
+    prioritized: Literal[False] = False
+    """steps are drawn uniformly"""
+    warmup: int = 1_000
+    """steps inserted before the first batch is drawn"""
+    batch_size: int = 64
+    """steps in a batch, shared by teacher and students"""
+    samples_per_insert: float = 8.0
+    """steps drawn for each step inserted, held within 1 %; 0 = as fast as both sides go"""
+    shards: Literal[1] = 1
+    """replay actors"""
+
+    def problems(self, key: str = "replay") -> Iterator[Problem]:
+        for name in ("capacity", "warmup", "batch_size"):
+            yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad size")
+        yield from at_least(f"{key}.samples_per_insert", self.samples_per_insert, 0, "bad pace")
+        if 1 <= self.capacity < self.batch_size:
+            yield Problem("replay too small", f"{key}.capacity", self.capacity, f"a batch has {self.batch_size} steps",
+                          f"Set --{key}.capacity {self.batch_size} or more")  # fmt: skip
+        if self.warmup > self.capacity >= 1:
+            yield Problem("warm-up never ends", f"{key}.warmup", self.warmup, f"the replay holds {self.capacity} rows",
+                          f"Set --{key}.warmup {self.capacity // 2} or less")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """A fixed set of states to distil on, in place of the environment."""
+
+    file: str = ""
+    """.npz file, as `dataset` writes it: students learn on its states alone; empty = from the replay"""
+    held_out: float = 0.2
+    """share of the states that is only looked at to tell when a student has learned enough"""
+    updates: int = 20_000
+    """updates at most"""
+    check_every: int = 100
+    """updates between two looks at the held-out states"""
+    patience: int = 20
+    """looks without a better one after which a student stops, and its best weights are taken"""
+
+    def problems(self, key: str = "data") -> Iterator[Problem]:
+        yield from share(f"{key}.held_out", self.held_out, "bad share of states")
+        if self.held_out in (0, 1):
+            fix = f"Set --{key}.held_out 0.2"
+            yield Problem("bad share of states", f"{key}.held_out", self.held_out, "both parts need states", fix)
+        for name in ("updates", "check_every", "patience"):
+            yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad number")
