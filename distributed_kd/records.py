@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+RANDOM = "random"
+"""Name of the policy that acts at random, where scores are told"""
+
 State = dict[str, object]
 """What `state()` gives and `restore(state)` takes: nested dicts with str keys of arrays, tensors and plain numbers."""
 

@@ -1,11 +1,18 @@
 """The replay: a ring of rows written by slices, from which n-step transitions are gathered when they are drawn."""
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from distributed_kd.maths.temporal_difference import n_step
 from distributed_kd.records import Batch, EnvSpec, Receipt, Segment, State
+from distributed_kd.replay.own_steps import OwnSteps
 from distributed_kd.replay.pace import Pace
 from distributed_kd.replay.segments import Ledger
+
+OWN_BATCHES = 4
+"""Batches of a student's own newest steps that are remembered: few, so that they are nearly its policy of now"""
 
 
 class Replay:
@@ -13,9 +20,20 @@ class Replay:
 
     Since every segment ends with a row that is no step, a walk along n steps never runs into the newest rows' edge, nor over
     the end of an episode. Owns the counts of inserts, evictions and samples.
+
+    `own` names the students that learn from their own lanes, with their policy numbers: beside what is drawn for all they
+    are given batches of their own newest steps.
     """
 
-    def __init__(self, spec: EnvSpec, capacity: int, n_step: int, pace: Pace, seed: np.random.SeedSequence):
+    def __init__(
+        self,
+        spec: EnvSpec,
+        capacity: int,
+        n_step: int,
+        pace: Pace,
+        seed: np.random.SeedSequence,
+        own: Mapping[str, int] = {},
+    ):
         self._capacity = capacity
         self._n_step = n_step
         self._pace = pace
@@ -28,7 +46,10 @@ class Replay:
             "is_step": np.zeros(capacity, np.bool_),
             "policy": np.full(capacity, -1, np.int16),
             "version": np.full(capacity, -1, np.int64),
+            "probability": np.zeros(capacity, np.float32),
         }
+        newest = OWN_BATCHES * pace.batch_size
+        self._own = {name: OwnSteps(name, policy, newest, capacity, seed) for name, policy in own.items()}
         self._head = 0  # the row written next
         self._filled = 0  # rows written at least once
         self._ledger = Ledger()
@@ -66,34 +87,47 @@ class Replay:
             self._evicted += int(np.count_nonzero(self._rows["is_step"][ring]))
             for name, column in self._rows.items():
                 column[ring] = getattr(segment, name)[part]
+        for own in self._own.values():
+            own.follow(self._head, segment.policy)
         self._head = (self._head + rows) % self._capacity
         self._filled = min(self._filled + rows, self._capacity)
         self._inserted += segment.steps
         return self.receipt()
 
     def sample(self, batches: int) -> tuple[Batch | None, Receipt]:
-        """Draw as many batches as asked for and as the pace allows: arrays [K, B, ...], or None where it allows none."""
+        """Draw as many batches as asked for and as the pace allows: arrays [K, B, ...], or None where it allows none.
+
+        As many of their own go to each student that learns from its own lanes, once a batch of its steps is there. The pace
+        is that of the draws for all: a student's own are not counted in `sampled`.
+        """
         allowed = min(batches, self._pace.batches(self._inserted, self._sampled))
         if allowed <= 0:
             return None, self.receipt()
         starts = self._draw(allowed * self._pace.batch_size)
+        self._sampled += len(starts)
+        drawn = {name: own.draw(allowed, self._pace.batch_size) for name, own in self._own.items()}
+        own = {name: self._gather(theirs, {}) for name, theirs in drawn.items() if theirs is not None}
+        return self._gather(starts, own), self.receipt()
+
+    def _gather(self, starts: NDArray[np.int64], own: Mapping[str, Batch]) -> Batch:
+        """The n-step transitions from these rows [K * B], stacked as batches [K, B, ...]."""
         rows = self._rows
         n_step_return, discount, offset = n_step(rows["reward"], rows["discount"], rows["is_step"], starts, self._n_step)
-        self._sampled += len(starts)
 
-        def stacked(values: np.ndarray) -> np.ndarray:
-            return values.reshape(allowed, self._pace.batch_size, *values.shape[1:])
+        def stacked(values: NDArray) -> NDArray:
+            return values.reshape(-1, self._pace.batch_size, *values.shape[1:])
 
-        batch = Batch(
+        return Batch(
             observation=stacked(rows["observation"][starts]),
             action=stacked(rows["action"][starts]),
             n_step_return=stacked(n_step_return),
             discount=stacked(discount),
             next_observation=stacked(rows["observation"][(starts + offset) % self._capacity]),
+            probability=stacked(rows["probability"][starts]),
+            own=own,
         )
-        return batch, self.receipt()
 
-    def _draw(self, count: int) -> np.ndarray:
+    def _draw(self, count: int) -> NDArray[np.int64]:
         """Rows drawn uniformly, with replacement, from those that are steps."""
         drawn = self._random.integers(0, self._filled, count)
         while True:
@@ -110,6 +144,7 @@ class Replay:
             "counts": {"inserted": self._inserted, "evicted": self._evicted, "sampled": self._sampled},
             "ledger": self._ledger.state(),
             "random": self._random.bit_generator.state,
+            "own": {name: own.state() for name, own in self._own.items()},
         }
 
     def restore(self, state: State) -> None:
@@ -127,3 +162,6 @@ class Replay:
         self._inserted, self._evicted, self._sampled = counts["inserted"], counts["evicted"], counts["sampled"]
         self._ledger.restore(state["ledger"])
         self._random.bit_generator.state = state["random"]
+        for name, own in self._own.items():
+            if name in state["own"]:  # a student that the run did not have begins with nothing
+                own.restore(state["own"][name])

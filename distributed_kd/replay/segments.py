@@ -18,17 +18,18 @@ def lay_out(
     ended: NDArray[np.bool_],
     after: NDArray,
     gamma: float,
-    policy: NDArray[np.int16],
+    policy: NDArray[np.integer],
     version: int,
+    probability: NDArray[np.floating],
 ) -> Segment:
     """Lay T steps of N lanes out as rows, lane by lane, with an observation of its own behind every end.
 
     name (actor, incarnation, sequence); observation [T, N, *shape], action, reward, terminated, ended [T, N] where ended is
     terminated or truncated; after [T, N, *shape], what each step led to (read only at ends and at the last step); gamma per
-    step; policy [N], the policy of each lane; version of the weights it acted with.
+    step; policy [T, N], who acted; version of the weights it acted with; probability [T, N], with which it acts so there.
     """
     steps, lanes = action.shape
-    assert reward.shape == terminated.shape == ended.shape == (steps, lanes) and policy.shape == (lanes,)
+    assert reward.shape == terminated.shape == ended.shape == policy.shape == probability.shape == (steps, lanes)
     closes = ended.copy()
     closes[-1] = True  # the lane goes on in the next segment; here its last observation stands alone
     closes = closes.T.reshape(-1)
@@ -55,8 +56,9 @@ def lay_out(
         reward=column(reward, np.float32),
         discount=column(gamma * (1.0 - terminated), np.float32),
         is_step=is_step,
-        policy=column(np.broadcast_to(policy, (steps, lanes)), np.int16, -1),
+        policy=column(policy, np.int16, -1),
         version=column(np.full((steps, lanes), version), np.int64, -1),
+        probability=column(probability, np.float32),
     )
 
 

@@ -14,10 +14,10 @@ from torch import nn
 from distributed_kd.config import EnvConfig
 from distributed_kd.envs.spec import make
 from distributed_kd.errors import EnvironmentFault
-from distributed_kd.records import EnvSpec, Evaluation, PolicyScore, Weights
+from distributed_kd.maths.targets import action_gap
+from distributed_kd.records import RANDOM, EnvSpec, Evaluation, PolicyScore, Weights
 from distributed_kd.rollouts.policies import Policies
 
-RANDOM = "random"
 HELD_OUT_STATES = 1_000
 TIMED_DECISIONS = 300
 
@@ -96,19 +96,22 @@ class Evaluator:
         seeds = self._seeds[final]
         teacher = self._play("teacher", seeds)
         held_out = _some(teacher.observations, seeds)
-        taught = self._policies.greedy("teacher", held_out)
+        taught = self._policies.outputs("teacher", held_out)
+        gaps = action_gap(torch.from_numpy(taught)).double().numpy()
         microseconds = self._decision_times(held_out) if final else {}
         scores = {RANDOM: self._random_score(final)}
         for name in self._policies.networks:
             played = teacher if name == "teacher" else self._play(name, seeds)
+            agrees = self._policies.greedy(name, held_out) == taught.argmax(1)
             scores[name] = PolicyScore(
                 played.returns,
                 played.lengths,
                 weights.version,
-                agreement=float((self._policies.greedy(name, held_out) == taught).mean()),
+                agreement=float(agrees.mean()),
+                gap_weighted_agreement=float(np.average(agrees, weights=gaps if gaps.any() else None)),
                 decision_microseconds=microseconds.get(name, float("nan")),
             )
-        return Evaluation(weights.version, time.perf_counter() - began, scores)
+        return Evaluation(weights.version, time.perf_counter() - began, scores, weights.flat["teacher"])
 
     def _play(self, name: str, seeds: NDArray) -> Played:
         return play(self._envs, self._spec, lambda observation: self._policies.greedy(name, observation), seeds)

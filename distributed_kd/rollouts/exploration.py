@@ -1,11 +1,13 @@
-"""Who drives which lane, and how curious it is."""
+"""Who drives which lane, how curious it is, and how a policy is sampled. The schedules are in `maths`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-from distributed_kd.config import BehaviourConfig
+from distributed_kd.data_config import BehaviourConfig
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,31 @@ class LanePlan:
     rung: NDArray[np.float64]
 
 
-def plan_lanes(behaviour: BehaviourConfig, students: int, actors: int, envs_per_actor: int) -> list[LanePlan]:
-    """Share all lanes out between the teacher and its students by largest remainder, and deal them to the actors."""
+def plan_lanes(behaviour: BehaviourConfig, drivers: Sequence[int], actors: int, envs_per_actor: int) -> list[LanePlan]:
+    """Share all lanes out between the teacher and the students that drive, and deal them to the actors.
+
+    drivers: the policy numbers of those students, from 1, ascending; they share evenly, and without any the teacher drives
+    all lanes. Shares are rounded by largest remainder, so that with few lanes a driver may get none.
+    """
     lanes = actors * envs_per_actor
-    shares = [behaviour.teacher] + [behaviour.students / students] * students if students else [1.0]
+    shares = [behaviour.teacher] + [behaviour.students / len(drivers)] * len(drivers) if drivers else [1.0]
     counts = _apportion(shares, lanes)
-    policy = np.repeat(np.arange(len(counts)), counts).astype(np.int16)
+    policy = np.repeat([0, *drivers], counts).astype(np.int16)
     rung = np.zeros(lanes)
     rung[: counts[0]] = np.linspace(0.0, 1.0, counts[0])
     # Dealt like cards, so that every actor has its share of each policy and of the ladder.
     return [LanePlan(policy[actor::actors], rung[actor::actors]) for actor in range(actors)]
+
+
+def sample_softmax(
+    outputs: NDArray[np.float32], random: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Actions [N] drawn from softmax(outputs), outputs [N, A], and the probability [N] of each.
+
+    The best after Gumbel noise: Gumbel 1954; Maddison, Tarlow and Minka 2014, 1411.0030.
+    """
+    action = (outputs + random.gumbel(size=outputs.shape)).argmax(1)
+    return action, softmax(outputs.astype(np.float64), axis=1)[np.arange(len(action)), action]
 
 
 def _apportion(shares: list[float], lanes: int) -> list[int]:

@@ -8,19 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from distributed_kd.config import EnvConfig, RolloutsConfig
+from distributed_kd.config import EnvConfig
+from distributed_kd.data_config import RolloutsConfig
 from distributed_kd.envs.lanes import make_lanes
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.maths.schedules import epsilon_ladder, linear
 from distributed_kd.policy_config import ExplorationConfig
 from distributed_kd.records import EnvSpec, EpisodeStats, Segment, State, Weights
 from distributed_kd.replay.segments import lay_out
-from distributed_kd.rollouts.exploration import LanePlan
+from distributed_kd.rollouts.exploration import LanePlan, sample_softmax
 from distributed_kd.rollouts.policies import Policies
 
 
 class Rollout:
-    """Steps its lanes and returns what they saw. Owns its lanes, its random stream and its sequence numbers."""
+    """Steps its lanes and returns what they saw. Owns its lanes, its random stream and its sequence numbers.
+
+    Lanes act epsilon-greedily, but for those of the students named in `sampled`, which draw from softmax(outputs). In a
+    share `rollouts.behaviour.beta` of the steps in the students' lanes the teacher acts, greedily: DAgger, by Ross, Gordon
+    and Bagnell 2011, 1011.0686. Such a step is the teacher's; the episode remains that of the lane's policy.
+    """
 
     def __init__(
         self,
@@ -35,9 +41,11 @@ class Rollout:
         seed: np.random.SeedSequence,
         actor: int,
         incarnation: int = 0,
+        sampled: frozenset[str] = frozenset(),
     ):
         self._spec, self._plan, self._exploration, self._gamma = spec, plan, exploration, gamma
         self._steps, self._student_epsilon = rollouts.steps_per_segment, rollouts.student_epsilon
+        self._behaviour, self._sampled = rollouts.behaviour, sampled
         self._actor, self._incarnation, self._sequence = actor, incarnation, 0
         lane_seed, action_seed = seed.spawn(2)
         self._random = np.random.default_rng(action_seed)
@@ -60,14 +68,18 @@ class Rollout:
         observation = np.empty((*shape, *self._spec.observation_shape), self._spec.observation_dtype)
         after = np.empty_like(observation)
         action = np.empty(shape, np.int64)
+        preferred, likelihood = np.empty_like(action), np.empty(shape, np.float64)
         reward = np.empty(shape, np.float64)
         terminated, ended = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
-        explores = self._random.random(shape) < self._epsilon(progress)
+        taught = self._taught(progress, shape)
+        epsilon = np.where(taught, 0.0, self._epsilon(progress))
+        explores = self._random.random(shape) < epsilon
         random_action = self._random.integers(0, self._spec.actions, shape)
         finished: list[tuple[NDArray, NDArray, NDArray]] = []
         for step in range(self._steps):
             observation[step] = self._observation
-            action[step] = np.where(explores[step], random_action[step], self._greedy(observation[step]))
+            preferred[step], likelihood[step] = self._decide(observation[step], taught[step])
+            action[step] = np.where(explores[step], random_action[step], preferred[step])
             taken = self._guarded(self._lanes.step, action[step])
             reward[step], terminated[step] = taken.reward, taken.terminated
             ended[step] = taken.terminated | taken.truncated
@@ -89,8 +101,9 @@ class Rollout:
             ended=ended,
             after=after,
             gamma=self._gamma,
-            policy=self._plan.policy,
+            policy=np.where(taught, 0, self._plan.policy),
             version=weights.version,
+            probability=epsilon / self._spec.actions + (1.0 - epsilon) * likelihood * (action == preferred),
         )
         self._check_finite(segment)
         stats = EpisodeStats(
@@ -112,17 +125,37 @@ class Rollout:
                 raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): {what} is not finite. Mend it")
 
     def _epsilon(self, progress: float) -> NDArray[np.float64]:
-        """[N]: the teacher's lanes stand on the ladder, the students' have one epsilon."""
+        """[N]: the teacher's lanes stand on the ladder, the students' have one epsilon, but none where they are sampled."""
         schedule = self._exploration
         epsilon = linear(schedule.start, schedule.end, schedule.fraction, progress)
         ladder = epsilon_ladder(epsilon, self._plan.rung, schedule.ladder)
-        return np.where(self._plan.policy == 0, ladder, self._student_epsilon)
-
-    def _greedy(self, observation: NDArray) -> NDArray[np.int64]:
-        action = np.empty(len(observation), np.int64)
+        epsilon = np.where(self._plan.policy == 0, ladder, self._student_epsilon)
         for name, lanes in self._groups:
-            action[lanes] = self._policies.greedy(name, observation[lanes])
-        return action
+            if name in self._sampled:
+                epsilon[lanes] = 0.0
+        return epsilon
+
+    def _taught(self, progress: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """[T, N]: where the teacher acts in a student's lane."""
+        schedule = self._behaviour
+        beta = linear(schedule.beta, schedule.beta_end, schedule.beta_fraction, progress)
+        if beta == 0.0:  # no number drawn, so that a run without DAgger is the same as ever
+            return np.zeros(shape, np.bool_)
+        return (self._random.random(shape) < beta) & (self._plan.policy != 0)
+
+    def _decide(self, observation: NDArray, taught: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What each lane does where it does not explore [N], and with which probability it decides so [N]."""
+        action, probability = np.empty(len(observation), np.int64), np.ones(len(observation))
+        for name, lanes in self._groups:
+            if name in self._sampled:
+                outputs = self._policies.outputs(name, observation[lanes])
+                action[lanes], probability[lanes] = sample_softmax(outputs, self._random)
+            else:
+                action[lanes] = self._policies.greedy(name, observation[lanes])
+        if taught.any():
+            action[taught] = self._policies.greedy("teacher", observation[taught])
+            probability[taught] = 1.0
+        return action, probability
 
     def _guarded(self, call: Callable, *arguments: object):
         try:

@@ -17,20 +17,21 @@ class Piece:
     """One lane's steps within one segment up to an episode's end, or to the segment's."""
 
     steps: list = field(default_factory=list)
-    """(number of the observation, action, reward, discount)"""
+    """(number of the observation, action, reward, discount, policy, probability)"""
     last: int = -1
     """number of the observation behind the last step"""
 
     def transition(self, k, n):
-        """The n-step transition from step k: action, return, discount, number of the next observation."""
+        """The n-step transition from step k: action, return, discount, number of the next observation, probability."""
         total, discount, following = 0.0, 1.0, k
-        for _, _, reward, factor in self.steps[k : k + n]:
+        for _, _, reward, factor, _, _ in self.steps[k : k + n]:
             total += discount * reward
             discount *= factor
             following += 1
             if factor == 0.0:  # nothing behind it counts
                 break
-        return self.steps[k][1], total, discount, self.steps[following][0] if following < len(self.steps) else self.last
+        number = self.steps[following][0] if following < len(self.steps) else self.last
+        return self.steps[k][1], total, discount, number, self.steps[k][5]
 
 
 class NaiveReplay:
@@ -49,9 +50,17 @@ class NaiveReplay:
         """Number of the observation -> its transition, for all steps that are held."""
         return {piece.steps[k][0]: piece.transition(k, self.n) for piece, k in self.rows if k < len(piece.steps)}
 
+    def own(self, policy, newest):
+        """Numbers of the observations of that policy's newest steps, of those that are held."""
+        held = [piece.steps[k] for piece, k in self.rows if k < len(piece.steps)]
+        return [step[0] for step in held if step[4] == policy][-newest:]
+
 
 class Player:
-    """Makes up segments of lanes that go on from one to the next, together with their pieces."""
+    """Makes up segments of lanes that go on from one to the next, together with their pieces.
+
+    Each lane has a policy of its own, and in some steps the teacher, policy 0, acts instead.
+    """
 
     def __init__(self, seed, lanes, steps, gamma, ending=0.3):
         self.random = np.random.default_rng(seed)
@@ -68,6 +77,8 @@ class Player:
         reward = self.random.normal(size=shape).astype(np.float32)
         ended = self.random.random(shape) < self.ending
         terminated = ended & (self.random.random(shape) < 0.5)
+        policy = np.where(self.random.random(shape) < 0.2, 0, np.arange(self.lanes))
+        probability = self.random.random(shape).astype(np.float32)
         pieces = []
         for lane in range(self.lanes):
             pieces.append(Piece())
@@ -75,7 +86,8 @@ class Player:
                 observation[t, lane] = self.now[lane]
                 after[t, lane] = self.now[lane] = next(self.numbers)
                 factor = 0.0 if terminated[t, lane] else self.gamma
-                pieces[-1].steps.append((observation[t, lane], action[t, lane], float(reward[t, lane]), factor))
+                who = policy[t, lane], float(probability[t, lane])
+                pieces[-1].steps.append((observation[t, lane], action[t, lane], float(reward[t, lane]), factor, *who))
                 pieces[-1].last = after[t, lane]
                 if ended[t, lane]:
                     self.now[lane] = next(self.numbers)
@@ -90,8 +102,9 @@ class Player:
             ended=ended,
             after=pictured(after),
             gamma=self.gamma,
-            policy=np.arange(self.lanes, dtype=np.int16),
+            policy=policy,
             version=self.sequence,
+            probability=probability,
         )
         self.sequence += 1
         return segment, pieces

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_replay import SPEC, NaiveReplay, Player, players
+from replay_samples import assert_same, check_transitions, free, rows_of
 from scipy import stats
 
 from distributed_kd.records import EnvSpec, Segment
@@ -12,24 +13,12 @@ from distributed_kd.replay.pace import FREE, Pace
 from distributed_kd.replay.replay import Replay
 
 
-def free(batch_size=16):
-    return Pace(0, 1, batch_size, 0)
-
-
 def replay_of(capacity=50, n_step=1, pace=None, seed=0):
     return Replay(SPEC, capacity, n_step, pace or free(), np.random.SeedSequence(seed))
 
 
 def drawn(replay, batches=1):
-    """One row per sampled transition: number of the observation, action, return, discount, number of the next one."""
-    batch, _ = replay.sample(batches)
-    rows = []
-    for one in batch.split():
-        np.testing.assert_array_equal(one.observation[:, 1], -one.observation[:, 0])
-        np.testing.assert_array_equal(one.next_observation[:, 1], -one.next_observation[:, 0])
-        columns = (one.observation[:, 0], one.action, one.n_step_return, one.discount, one.next_observation[:, 0])
-        rows += list(zip(*(column.tolist() for column in columns), strict=True))
-    return rows
+    return rows_of(replay.sample(batches)[0])
 
 
 @settings(deadline=None, max_examples=80)
@@ -53,10 +42,7 @@ def test_every_transition_is_what_the_trajectories_say(player, slack, segments, 
         assert receipt.inserted == naive.inserted
         assert receipt.size == len(held)
         assert receipt.evicted == naive.inserted - len(held)
-        for number, action, total, discount, following in drawn(replay, 2):
-            assert number in held, "drawn, but not held, or no step"
-            assert (action, following) == (held[number][0], held[number][3])
-            assert (total, discount) == pytest.approx(held[number][1:3], abs=1e-5)
+        check_transitions(drawn(replay, 2), held)
         sampled += 32
         assert replay.receipt().sampled == sampled
 
@@ -89,15 +75,16 @@ def test_n_step_worked_by_hand():
         is_step=steps,
         policy=np.where(steps, 0, -1).astype(np.int16),
         version=np.zeros(6, np.int64),
+        probability=column(0.5, 0.25, 0.75, 0, 1, 0),
     )  # fmt: skip
     replay = replay_of(n_step=3)
     replay.add(segment)
     rows = set(drawn(replay, 10))
     assert rows == {
-        (0.0, 0, 3.0, 0.125, 3.0),  # 1 + 2 / 2 + 4 / 4, and .5 ** 3
-        (1.0, 1, 4.0, 0.25, 3.0),  # 2 + 4 / 2: two steps to the truncation
-        (2.0, 2, 4.0, 0.5, 3.0),
-        (4.0, 3, 8.0, 0.0, 5.0),
+        (0.0, 0, 3.0, 0.125, 3.0, 0.5),  # 1 + 2 / 2 + 4 / 4, and .5 ** 3
+        (1.0, 1, 4.0, 0.25, 3.0, 0.25),  # 2 + 4 / 2: two steps to the truncation
+        (2.0, 2, 4.0, 0.5, 3.0, 0.75),
+        (4.0, 3, 8.0, 0.0, 5.0, 1.0),
     }
 
 
@@ -106,9 +93,10 @@ def test_batches_travel_together_and_come_apart():
     replay.add(Player(0, 2, 5, 0.9).play()[0])
     batch, receipt = replay.sample(3)
     assert batch.observation.shape == batch.next_observation.shape == (3, 4, 2)
-    assert batch.action.shape == batch.n_step_return.shape == batch.discount.shape == (3, 4)
+    assert batch.action.shape == batch.n_step_return.shape == batch.discount.shape == batch.probability.shape == (3, 4)
     assert batch.action.dtype == np.int64
-    assert batch.n_step_return.dtype == batch.discount.dtype == batch.observation.dtype == np.float32
+    for column in (batch.n_step_return, batch.discount, batch.observation, batch.probability):
+        assert column.dtype == np.float32
     assert receipt.sampled == 12
     for number, one in enumerate(batch.split()):
         np.testing.assert_array_equal(one.observation, batch.observation[number])
@@ -122,15 +110,14 @@ def test_a_batch_is_a_copy_that_later_inserts_leave_alone():
     kept = copy.deepcopy(batch)
     for _ in range(6):
         replay.add(player.play()[0])
-    for name, column in vars(kept).items():
-        np.testing.assert_array_equal(getattr(batch, name), column)
+    np.testing.assert_equal(vars(batch), vars(kept))
 
 
 def test_the_segment_is_copied():
     replay, segment = replay_of(), Player(0, 2, 5, 0.9).play()[0]
     replay.add(segment)
     before = copy.deepcopy(replay.state()["rows"])
-    for name in ("observation", "action", "reward", "discount"):
+    for name in ("observation", "action", "reward", "discount", "policy", "probability"):
         getattr(segment, name)[:] = 99
     np.testing.assert_equal(replay.state()["rows"], before)
 
@@ -141,7 +128,7 @@ def test_who_acted_and_with_which_weights_is_kept_with_each_step():
     for segment in segments:
         replay.add(segment)
     rows = replay.state()["rows"]
-    for name in ("policy", "version", "is_step"):
+    for name in ("policy", "version", "is_step", "probability"):
         np.testing.assert_array_equal(rows[name], np.concatenate([getattr(one, name) for one in segments]))
 
 
@@ -221,7 +208,7 @@ def test_a_malformed_segment_is_refused_and_leaves_no_trace(segment):
 @pytest.mark.parametrize("segments", [0, 1, 3, 9])
 def test_restored_it_draws_as_if_nothing_had_happened(segments):
     def fresh(seed):
-        return Replay(SPEC, 40, 3, Pace(4.0, 5, 8, 1000), np.random.SeedSequence(seed))
+        return Replay(SPEC, 40, 3, Pace(4.0, 5, 8, 1000), np.random.SeedSequence(seed), own={"small": 1})
 
     player, first = Player(0, 2, 5, 0.9), fresh(0)
     for _ in range(segments):
@@ -237,7 +224,8 @@ def test_restored_it_draws_as_if_nothing_had_happened(segments):
         assert second.add(segment) == first.add(segment)
         (ours, our_receipt), (theirs, their_receipt) = second.sample(3), first.sample(3)
         assert our_receipt == their_receipt
-        np.testing.assert_equal(vars(ours), vars(theirs))
+        assert_same(ours, theirs)
+    assert set(ours.own) == {"small"}
     assert second.add(segment).dropped == {"duplicate": 10}
     np.testing.assert_equal(second.state(), {**first.state(), "ledger": second.state()["ledger"]})
     np.testing.assert_equal(state, kept)  # a snapshot: neither of the two has written into it
@@ -286,7 +274,7 @@ def test_pictures_are_stored_as_they_came():
     picture = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
     flags = np.array([True, False])
     numbers = np.zeros(2, np.int64)
-    replay.add(Segment(0, 0, 0, picture, numbers, numbers, numbers, flags, numbers, numbers))
+    replay.add(Segment(0, 0, 0, picture, numbers, numbers, numbers, flags, numbers, numbers, numbers))
     batch, _ = replay.sample(1)
     assert batch.observation.dtype == np.uint8
     np.testing.assert_array_equal(batch.observation[0, 0], picture[0])

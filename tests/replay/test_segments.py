@@ -26,8 +26,9 @@ def two_lanes():
         ended=column((0, 1), (1, 0), (0, 1), dtype=bool),
         after=column((-1, 21), (12, -1), (16, 32))[..., None].astype(np.float32),
         gamma=0.5,
-        policy=np.array([0, 4], np.int16),
+        policy=column((0, 4), (0, 4), (0, 0), dtype=int),
         version=70,
+        probability=column((0.5, 0.1), (0.6, 0.2), (0.7, 1.0)),
     )
 
 
@@ -40,7 +41,9 @@ def test_two_lanes_laid_out_by_hand():
     assert segment.reward.tolist() == [1, 3, 0, 5, 0, 2, 0, 4, 6, 0]
     # 0 after the termination in lane 0; gamma at both truncations of lane 1.
     assert segment.discount.tolist() == [0.5, 0.0, 0, 0.5, 0, 0.5, 0, 0.5, 0.5, 0]
-    assert segment.policy.tolist() == [0, 0, -1, 0, -1, 4, -1, 4, 4, -1]
+    # The teacher took lane 1's last step.
+    assert segment.policy.tolist() == [0, 0, -1, 0, -1, 4, -1, 4, 0, -1]
+    np.testing.assert_array_equal(segment.probability, np.float32([0.5, 0.6, 0, 0.7, 0, 0.1, 0, 0.2, 1.0, 0]))
     assert segment.version.tolist() == [70, 70, -1, 70, -1, 70, -1, 70, 70, -1]
     assert (segment.actor, segment.incarnation, segment.sequence) == (3, 2, 9)
     assert segment.steps == 6
@@ -49,13 +52,15 @@ def test_two_lanes_laid_out_by_hand():
 
 def test_columns_have_the_types_that_the_replay_stores():
     segment = two_lanes()
-    types = {name: getattr(segment, name).dtype.name for name in ("action", "reward", "discount", "policy", "version")}
+    names = ("action", "reward", "discount", "policy", "version", "probability")
+    types = {name: getattr(segment, name).dtype.name for name in names}
     assert types == {
         "action": "int64",
         "reward": "float32",
         "discount": "float32",
         "policy": "int16",
         "version": "int64",
+        "probability": "float32",
     }
 
 
@@ -66,19 +71,17 @@ def test_walking_the_rows_reproduces_every_trajectory(player, segments):
         segment, pieces = player.play()
         segment.check_valid()
         expected = []
-        lane, left = 0, player.steps
         for piece in pieces:
-            for observation, action, reward, discount in piece.steps:
-                expected.append((observation, action, np.float32(reward), np.float32(discount), True, lane, number))
-            expected.append((piece.last, 0, 0.0, 0.0, False, -1, -1))
-            left -= len(piece.steps)
-            if left == 0:
-                lane, left = lane + 1, player.steps
+            for observation, action, reward, discount, policy, probability in piece.steps:
+                numbers = (np.float32(reward), np.float32(discount), np.float32(probability))
+                expected.append((observation, action, *numbers, True, policy, number))
+            expected.append((piece.last, 0, 0.0, 0.0, 0.0, False, -1, -1))
         rows = zip(
             segment.observation[:, 0].astype(int).tolist(),
             segment.action.tolist(),
             segment.reward,
             segment.discount,
+            segment.probability,
             segment.is_step.tolist(),
             segment.policy.tolist(),
             segment.version.tolist(),
@@ -101,17 +104,40 @@ def test_pictures_keep_their_type_and_shape():
         ended=np.zeros((2, 1), bool),
         after=picture + 100,
         gamma=0.9,
-        policy=np.zeros(1, np.int16),
+        policy=np.zeros((2, 1), int),
         version=0,
+        probability=np.ones((2, 1)),
     )
     assert segment.observation.dtype == np.uint8
     np.testing.assert_array_equal(segment.observation, [picture[0, 0], picture[1, 0], picture[1, 0] + 100])
 
 
+def test_a_step_of_atari_weighs_little_more_than_its_frame():
+    """A frame of 84 * 84 bytes: at most 1.15 times that for each step, with every 16th row an observation alone."""
+    frames = np.zeros((16, 2, 84, 84), np.uint8)
+    numbers, flags = np.zeros((16, 2)), np.zeros((16, 2), bool)
+    segment = lay_out(
+        name=(0, 0, 0),
+        observation=frames,
+        action=numbers.astype(int),
+        reward=numbers,
+        terminated=flags,
+        ended=flags,
+        after=frames,
+        gamma=0.99,
+        policy=numbers.astype(int),
+        version=0,
+        probability=numbers,
+    )
+    columns = [value for value in vars(segment).values() if isinstance(value, np.ndarray)]
+    assert len(columns) == 8
+    assert sum(column.nbytes for column in columns) <= 1.15 * 7_056 * segment.steps
+
+
 def named(actor, incarnation, sequence):
     """A segment of one step, by its name."""
     columns = np.zeros(2, np.float32)
-    return Segment(actor, incarnation, sequence, columns, columns, columns, columns, np.array([True, False]), *[columns] * 2)
+    return Segment(actor, incarnation, sequence, columns, columns, columns, columns, np.array([True, False]), *[columns] * 3)
 
 
 def accepted(ledger, *names):
@@ -199,7 +225,7 @@ def test_steps_are_counted_where_they_are_dropped():
     assert ledger.dropped == {"duplicate": 6}
 
 
-@pytest.mark.parametrize("name", ["action", "reward", "discount", "is_step", "policy", "version"])
+@pytest.mark.parametrize("name", ["action", "reward", "discount", "is_step", "policy", "version", "probability"])
 def test_a_column_of_another_length_is_malformed(name):
     segment = two_lanes()
     columns = {**vars(segment), name: getattr(segment, name)[:-1]}

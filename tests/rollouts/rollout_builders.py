@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from distributed_kd import networks
-from distributed_kd.config import EnvConfig, RolloutsConfig
+from distributed_kd.config import EnvConfig
+from distributed_kd.data_config import BehaviourConfig, RolloutsConfig
 from distributed_kd.envs.spec import read_spec
 from distributed_kd.policy_config import ExplorationConfig, NetworkConfig
 from distributed_kd.records import Weights
@@ -55,9 +56,11 @@ def build_rollout(
     fraction=0.2,
     ladder=1.0,
     student_epsilon=0.02,
+    beta=(0.0, 0.0, 0.5),
+    sampled=(),
     named=None,
 ):
-    """A rollout of a teacher and two students, and weights for it."""
+    """A rollout of a teacher and two students, and weights for it; beta is (start, end, fraction)."""
     spec = read_spec(env)
     named = named or policies(spec, "teacher", "large", "small")
     rollout = Rollout(
@@ -65,14 +68,25 @@ def build_rollout(
         spec=spec,
         networks=blank(named),
         plan=LanePlan(np.array(plan, np.int16), np.array(rung or np.zeros(len(plan)), float)),
-        rollouts=RolloutsConfig(steps_per_segment=steps, envs_per_actor=len(plan), student_epsilon=student_epsilon),
+        rollouts=RolloutsConfig(
+            steps_per_segment=steps,
+            envs_per_actor=len(plan),
+            behaviour=BehaviourConfig(0.5, 0.5, *beta),
+            student_epsilon=student_epsilon,
+        ),
         exploration=ExplorationConfig(start, end, fraction, ladder),
         gamma=gamma,
         seed=np.random.SeedSequence(seed),
         actor=actor,
         incarnation=incarnation,
+        sampled=frozenset(sampled),
     )
     return rollout, weights_of(named)
+
+
+def of_lanes(segment, steps, *names):
+    """Columns of a segment's steps, each [N, T]."""
+    return [getattr(segment, name)[segment.is_step].reshape(-1, steps) for name in names]
 
 
 def pieces(segment):

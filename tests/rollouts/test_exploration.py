@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distributed_kd.config import BehaviourConfig
-from distributed_kd.rollouts.exploration import plan_lanes
+from distributed_kd.data_config import BehaviourConfig
+from distributed_kd.rollouts.exploration import plan_lanes, sample_softmax
 
 
 def counts(plans, policies):
@@ -24,8 +24,17 @@ def counts(plans, policies):
     ],
 )
 def test_lanes_worked_by_hand(teacher, students, actors, envs, expected):
-    plans = plan_lanes(BehaviourConfig(teacher, 1 - teacher), students, actors, envs)
+    plans = plan_lanes(BehaviourConfig(teacher, 1 - teacher), list(range(1, students + 1)), actors, envs)
     assert counts(plans, students + 1) == expected
+
+
+def test_students_that_do_not_drive_have_no_lanes_and_the_others_share_theirs():
+    # 16 of 32 lanes, for the second and the fifth student.
+    plans = plan_lanes(BehaviourConfig(0.5, 0.5), [2, 5], 2, 16)
+    assert counts(plans, 7) == [16, 0, 8, 0, 0, 8, 0]
+    assert plans[0].policy.tolist() == [0] * 8 + [2] * 4 + [5] * 4
+    # Without drivers there is nobody but the teacher, whatever its share.
+    assert counts(plan_lanes(BehaviourConfig(0.0, 1.0), [], 1, 4), 3) == [4, 0, 0]
 
 
 @settings(deadline=None, max_examples=200)
@@ -36,7 +45,7 @@ def test_lanes_worked_by_hand(teacher, students, actors, envs, expected):
     envs=st.integers(1, 24),
 )
 def test_every_lane_is_dealt_once_and_fairly(teacher, students, actors, envs):
-    plans = plan_lanes(BehaviourConfig(teacher, 1 - teacher), students, actors, envs)
+    plans = plan_lanes(BehaviourConfig(teacher, 1 - teacher), list(range(1, students + 1)), actors, envs)
     lanes = actors * envs
     assert len(plans) == actors
     for plan in plans:
@@ -58,8 +67,34 @@ def test_every_lane_is_dealt_once_and_fairly(teacher, students, actors, envs):
 
 
 def test_the_ladder_spans_all_actors():
-    first, second = plan_lanes(BehaviourConfig(0.75, 0.25), 1, 2, 4)
+    first, second = plan_lanes(BehaviourConfig(0.75, 0.25), [1], 2, 4)
     # Six lanes of the teacher at 0, 1/5, ... 1, dealt in turn; two of the student.
     np.testing.assert_allclose(first.rung[:3], [0, 0.4, 0.8])
     np.testing.assert_allclose(second.rung[:3], [0.2, 0.6, 1.0])
     assert first.policy.tolist() == second.policy.tolist() == [0, 0, 0, 1]
+
+
+class Noise:
+    """A random stream that gives this Gumbel noise."""
+
+    def __init__(self, noise):
+        self.noise = np.array(noise)
+
+    def gumbel(self, size):
+        assert size == self.noise.shape
+        return self.noise
+
+
+def test_sampling_worked_by_hand():
+    outputs = np.log(np.array([[1, 2, 5], [1, 2, 5], [4, 4, 2]], np.float32))
+    # log 1 + 2 against log 2 + 1 = 1.69 and log 5 = 1.61; without noise the largest; log 4 + .1 against log 4.
+    action, probability = sample_softmax(outputs, Noise([[2, 1, 0], [0, 0, 0], [0, 0.1, 0]]))
+    assert action.tolist() == [0, 2, 1]
+    assert action.dtype == np.int64
+    np.testing.assert_allclose(probability, [1 / 8, 5 / 8, 4 / 10], rtol=1e-6)
+
+
+def test_large_outputs_are_sampled_without_overflow():
+    action, probability = sample_softmax(np.array([[1000, 0], [-1000, -1000]], np.float32), Noise([[0, 9], [1, 0]]))
+    assert action.tolist() == [0, 0]
+    assert probability.tolist() == [1.0, 0.5]

@@ -26,6 +26,16 @@ def test_weights_are_taken_over_and_the_best_action_is_played():
         assert len(set(best)) > 1, "or any constant would do"
 
 
+def test_outputs_are_the_networks_own():
+    source = policies(SPEC, "teacher", "small")
+    held = Policies(source)
+    for name, network in source.items():
+        outputs = held.outputs(name, observations())
+        assert (outputs.shape, outputs.dtype) == ((32, 4), np.float32)
+        np.testing.assert_array_equal(outputs, network(torch.from_numpy(observations())).detach().numpy())
+        np.testing.assert_array_equal(outputs.argmax(1), held.greedy(name, observations()))
+
+
 def test_each_name_gets_its_own_network():
     named = {name: constant(network, n) for n, (name, network) in enumerate(policies(SPEC, "teacher", "a", "b").items())}
     held = Policies(policies(SPEC, "teacher", "a", "b", seed=9))
