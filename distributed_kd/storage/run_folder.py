@@ -4,13 +4,16 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import IO
 
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
+from distributed_kd.run_file import one_line
 from distributed_kd.storage.files import make_folder, replace_file, storage_errors, strict, strict_json
 
 
@@ -94,12 +97,22 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def commands_file(self) -> Path:
+        """The command lines that the run was started and resumed with, one a line."""
+        return self.path / "commands.txt"
+
+    @property
     def lock_file(self) -> Path:
         return self.path / "lock"
 
     @property
     def tb(self) -> Path:
         return self.path / "tb"
+
+    @property
+    def teachers(self) -> Path:
+        """Copies of teachers that were trained elsewhere."""
+        return self.path / "teachers"
 
     @property
     def checkpoints(self) -> Path:
@@ -151,6 +164,12 @@ class RunFolder:
         """Put config.toml in place, atomically; raises StorageError."""
         with storage_errors("the configuration could not be written", self.config_file):
             replace_file(self.config_file, text.encode())
+
+    def note_command(self, words: Sequence[str]) -> None:
+        """Add the command line of this start to commands.txt; raises StorageError."""
+        line = one_line(f"python launch.py {shlex.join(words)}")
+        with storage_errors("the command could not be noted", self.commands_file), self.commands_file.open("a") as file:
+            file.write(f"{line}\n")
 
     def write_summary(self, summary: dict[str, object]) -> None:
         """Put summary.json in place, atomically, as strict JSON: NaN and infinities are null; raises StorageError."""
