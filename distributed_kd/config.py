@@ -14,7 +14,7 @@ from distributed_kd.checks import at_least
 from distributed_kd.data_config import DataConfig, ReplayConfig, RolloutsConfig
 from distributed_kd.errors import Problem
 from distributed_kd.policy_config import TeacherConfig
-from distributed_kd.student_config import LAYER_LOSSES, VALUES_NEEDED, StudentConfig
+from distributed_kd.student_config import LAYER_LOSSES, StudentConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 RESERVED_NAMES = ("teacher", "random", "none")
@@ -142,10 +142,10 @@ class RunConfig:
         if 1 <= self.replay.capacity < longest:
             why, fix = f"one segment can take {longest} rows", f"Set --replay.capacity {longest} or more"
             yield Problem("replay too small", "replay.capacity", self.replay.capacity, why, fix)
-        if self.stop.env_steps and self.replay.warmup >= self.stop.env_steps:
+        if 0 < self.stop.env_steps <= self.replay.warmup:
             why, fix = (
                 f"the run ends at {self.stop.env_steps} steps",
-                f"Set --replay.warmup {self.stop.env_steps // 10} or less",
+                f"Set --replay.warmup {max(1, self.stop.env_steps // 10)} or less",
             )
             yield Problem("warm-up never ends", "replay.warmup", self.replay.warmup, why, fix)
         yield from self._peer_problems()
@@ -165,6 +165,10 @@ class RunConfig:
 
     def _peer_problems(self) -> Iterator[Problem]:
         teacher = self.teacher
+        if teacher.is_peers and self.data.file:
+            why, fix = "a set of states is learned from with a teacher", "Set --teacher.source to a run or a file"
+            yield Problem("no teacher", "teacher.source", "peers", why, fix)
+            return
         if teacher.is_peers and len(self.students) < 2:
             why, fix = "peers teach each other", "Add a student, or set --teacher.source learn"
             yield Problem("too few peers", "students", len(self.students), why, fix)
@@ -175,29 +179,31 @@ class RunConfig:
                     f"Set --students.{name}.td_weight 1",
                 )
                 yield Problem("nobody learns", f"students.{name}.td_weight", student.td_weight, why, fix)
-        several = teacher.is_peers or len(teacher.sources) > 1
+        several = teacher.is_peers or (len(teacher.sources) > 1 and teacher.combine != "best")
         layered = [name for name, one in self.students.items() if any(t.name in LAYER_LOSSES for t in one.terms)]
         if several and layered:
             why, fix = "several teachers have no hidden layers in common", "Use losses on outputs, or one teacher"
-            yield Problem("no layer to learn from", f"students.{layered[0]}.loss", self.students[layered[0]].label, why, fix)
-        valued = [name for name, one in self.students.items() if any(t.name in VALUES_NEEDED for t in one.terms)]
+            student = self.students[layered[0]]
+            yield Problem("no layer to learn from", f"students.{layered[0]}.{student.loss_key}", student.label, why, fix)
+        valued = [name for name, one in self.students.items() if one.reads_values]
         if several and teacher.combine == "logsumexp" and valued:
             why, fix = "logsumexp gives preferences, no returns", "Set --teacher.combine mean, or another loss"
-            yield Problem("no values to learn", f"students.{valued[0]}.loss", self.students[valued[0]].label, why, fix)
+            student = self.students[valued[0]]
+            yield Problem("no values to learn", f"students.{valued[0]}.{student.loss_key}", student.label, why, fix)
 
     def _data_problems(self, name: str, student: StudentConfig) -> Iterator[Problem]:
         """A student that needs what a data set or the lanes do not give."""
         key, own = f"students.{name}", student.learns_from_own_lanes
         if self.data.file and (student.td_weight or own):
             why, fix = "a data set holds states, no rewards", f"Use losses on the teacher's outputs, and --{key}.td_weight 0"
-            yield Problem("no rewards to learn from", f"{key}.loss", student.label, why, fix)
+            yield Problem("no rewards to learn from", f"{key}.{student.loss_key}", student.label, why, fix)
         if own and not self.data.file and not self.rollouts.behaviour.students:
             why, fix = "policy_gradient learns from the student's own lanes", "Set --rollouts.behaviour.students 0.5"
             yield Problem("no lanes of its own", "rollouts.behaviour.students", 0, why, fix)
-        if own and self.rollouts.behaviour.beta:
+        if own and (self.rollouts.behaviour.beta or self.rollouts.behaviour.beta_end):
             why, fix = (
                 f"{name} must act alone in its lanes, since it learns from what it does",
-                "Set --rollouts.behaviour.beta 0",
+                "Set --rollouts.behaviour.beta 0 and --rollouts.behaviour.beta_end 0",
             )
             yield Problem("two policies in one lane", "rollouts.behaviour.beta", self.rollouts.behaviour.beta, why, fix)
 

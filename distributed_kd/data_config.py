@@ -89,7 +89,7 @@ class ReplayConfig:
                           f"Set --{key}.capacity {self.batch_size} or more")  # fmt: skip
         if self.warmup > self.capacity >= 1:
             yield Problem("warm-up never ends", f"{key}.warmup", self.warmup, f"the replay holds {self.capacity} rows",
-                          f"Set --{key}.warmup {self.capacity // 2} or less")  # fmt: skip
+                          f"Set --{key}.warmup {max(1, self.capacity // 2)} or less")  # fmt: skip
 
 
 @dataclass(frozen=True)

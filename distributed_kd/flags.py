@@ -1,43 +1,29 @@
-"""Flags of the run file, `--replay.capacity 50000`, and the help text that lists them; tyro reads each flag's value.
+"""Flags of the run file, `--replay.capacity 50000`, and the help text that lists them.
 
-The flags of the commands themselves, such as `--out`, are in `cli.py`; what a run file may hold is in `run_file.py`.
+What the words behind a flag mean is in `flag_values.py`; what a run file may hold is in `run_file.py`. The flags of the
+commands themselves, such as `--out`, are in `cli.py`.
 """
 
 import ast
-import contextlib
 import inspect
-import io
 import itertools
+import re
 import textwrap
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
-
-import tyro
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin
 
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import Problem
-from distributed_kd.run_file import checked, merge, nearest, one_line, read, shown, wanted
+from distributed_kd.flag_values import Leaf, as_words, choices, leaves, literal, read_words, stray
+from distributed_kd.run_file import checked, merge, read
+from distributed_kd.run_file_faults import nearest, one_line, shown
 from distributed_kd.student_config import StudentConfig
 
 WIDTH = 100
 HELP_COLUMN = 42
 NO_BREAK = "\xa0"
 KWARGS, STUDENTS = "env.kwargs.", "students."
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One key of the run file that is no table, with the dataclass that owns it."""
-
-    owner: Any
-    name: str
-    hint: Any
-
-    @property
-    def default(self) -> Any:
-        return getattr(self.owner, self.name)
 
 
 def parse_run(args: Sequence[str], tables: Mapping[str, Any], prog: str) -> RunConfig:
@@ -69,11 +55,11 @@ def parse_run(args: Sequence[str], tables: Mapping[str, Any], prog: str) -> RunC
         elif not words:
             problems.append(Problem("no value", key, "", "a flag needs a value", f"Give one behind --{flag}"))
         elif leaf is None:
-            _set(over, path, _literal(words[0]) if len(words) == 1 else [_literal(word) for word in words])
+            _set(over, path, literal(words[0]) if len(words) == 1 else [literal(word) for word in words])
         else:
             if path[0] == "students" and path[1] not in names:
                 names.append(path[1])
-            value, wrong = _value(leaf, words, key)
+            value, wrong = read_words(leaf, words, key)
             problems += wrong
             _set(over, path, value)
     merged = merge(tables, over)
@@ -104,7 +90,7 @@ def _split(args: Sequence[str]) -> tuple[list[tuple[str, list[str]]], list[Probl
         elif flags:
             flags[-1][1].append(arg)
         else:
-            problems.append(_stray(arg, "it belongs to no flag"))
+            problems.append(stray(arg, "it belongs to no flag"))
     return flags, problems
 
 
@@ -130,72 +116,10 @@ def _leaf(path: tuple[str, ...]) -> Leaf | None:
     return leaves(RunConfig()).get(".".join(path))
 
 
-def leaves(owner: Any, at: str = "") -> dict[str, Leaf]:
-    """Every key under the dataclass `owner` that is no table, by its dotted name; students and env.kwargs left out."""
-    hints, found = get_type_hints(type(owner)), {}
-    for field in fields(owner):
-        value, key = getattr(owner, field.name), f"{at}{field.name}"
-        if is_dataclass(value):
-            found |= leaves(value, f"{key}.")
-        elif not isinstance(value, dict):
-            found[key] = Leaf(owner, field.name, hints[field.name])
-    return found
-
-
-def _value(leaf: Leaf, words: list[str], key: str) -> tuple[Any, list[Problem]]:
-    """What tyro makes of `words`, the default where it cannot; and what is wrong with them."""
-    many = get_origin(leaf.hint) is tuple
-    strays = [] if many else [_stray(word, f"--{key} takes one value") for word in words[1:]]
-    words = words if many else words[:1]
-    spelt = [_spelt(word, leaf.hint) for word in words]
-    # With an equals sign a value that starts with a dash is no flag to tyro.
-    args = [f"--{leaf.name}", *spelt] if many else [f"--{leaf.name}={spelt[0]}"]
-    settings = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
-    try:
-        # tyro draws boxes and leaves the program; the user gets one line, and all errors at once.
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            read = tyro.cli(type(leaf.owner), default=leaf.owner, args=args, config=settings, use_underscores=True)
-    except SystemExit:
-        close = nearest(words[0], [c for c in _choices(leaf.hint) if isinstance(c, str)])
-        fix = f"Did you mean {close}?" if close else f"Give for example --{key} {_as_words(leaf.default)}"
-        wrong = Problem("bad value", key, one_line(" ".join(words))[:80], f"it must be {wanted(leaf.hint)}", fix)
-        return leaf.default, [wrong, *strays]
-    return getattr(read, leaf.name), strays
-
-
-def _spelt(word: str, hint: Any) -> str:
-    """`word` as tyro wants it: `True` for true, and 100000 for 1e5 where a whole number is asked for."""
-    if hint is bool or any(isinstance(choice, bool) for choice in _choices(hint)):
-        return word.capitalize()
-    if hint is int or get_origin(hint) is tuple:
-        with contextlib.suppress(ValueError):
-            number = float(word)
-            return str(int(number)) if number.is_integer() and not word.lstrip("+-").replace("_", "").isdigit() else word
-    return word
-
-
-def _choices(hint: Any) -> list[Any]:
-    """The choices of a Literal, also of one in a union."""
-    return [c for arm in (hint, *get_args(hint)) if get_origin(arm) is Literal for c in get_args(arm)]
-
-
-def _literal(word: str) -> Any:
-    """`word` read as a TOML value; the word itself where it is none."""
-    try:
-        tables = tomllib.loads(f"value = {word}")
-    except (ValueError, RecursionError):
-        return word
-    return tables["value"] if len(tables) == 1 else word  # a word of two lines could hold a second key
-
-
 def _set(tables: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for key in path[:-1]:
         tables = tables.setdefault(key, {})
     tables[path[-1]] = value
-
-
-def _stray(word: str, why: str) -> Problem:
-    return Problem("stray argument", "argument", shown(word), why, "Remove it, or put its flag before it")
 
 
 def _unknown(path: tuple[str, ...], said: str, names: list[str], prog: str) -> Problem:
@@ -227,7 +151,7 @@ def _groups(config: RunConfig) -> Iterator[tuple[str, list[str]]]:
     for name, value in ((f.name, getattr(config, f.name)) for f in fields(config)):
         if name == "students":
             rows = [_row(f"--{k}", leaf) for k, leaf in leaves(StudentConfig(), "students.NAME.").items()]
-            here = ", ".join(f"{n} ({_as_words(s.network.hidden)})" for n, s in value.items()) or "none"
+            here = ", ".join(f"{n} ({as_words(s.network.hidden)})" for n, s in value.items()) or "none"
             notes = [
                 textwrap.fill(t, WIDTH, initial_indent="  ", subsequent_indent="  ") for t in (about[name], f"Here: {here}")
             ]
@@ -242,41 +166,34 @@ def _groups(config: RunConfig) -> Iterator[tuple[str, list[str]]]:
 
 def _row(flag: str, leaf: Leaf) -> str:
     about = _field_docs(type(leaf.owner)).get(leaf.name, "")
-    meta, choices = _metavar(leaf.hint), _choices(leaf.hint)
+    meta = _metavar(leaf)
     if meta == "CHOICE":
-        about += f"; one of {', '.join(choices)}"
-    return _line(f"{flag} {meta}", f"{about} (default: {_as_words(leaf.default)})")
+        about += f"; one of {', '.join(choices(leaf.hint))}"
+    return _line(f"{flag} {meta}", f"{about} (default: {one_line(as_words(leaf.default)) or 'none'})")
 
 
 def _line(head: str, about: str) -> str:
-    """`head` and `about` side by side, `about` in a column of its own."""
-    text, default, value = about.partition("(default: ")
-    lines = textwrap.wrap(text + (default + value).replace(" ", NO_BREAK), WIDTH - HELP_COLUMN)
+    """`head` and `about` side by side, `about` in a column of its own; `head` alone where it is too long for that."""
+    about = re.sub(r"\(default: .*|\{.*?\}", lambda together: together[0].replace(" ", NO_BREAK), about)
     indent = " " * HELP_COLUMN
-    page = "\n".join([f"  {head}".ljust(HELP_COLUMN) + lines[0], *(indent + line for line in lines[1:])])
-    return page.replace(NO_BREAK, " ")
+    page = textwrap.fill(about, WIDTH, initial_indent=indent, subsequent_indent=indent).replace(NO_BREAK, " ")
+    head = f"  {head}"
+    return head.ljust(HELP_COLUMN) + page[HELP_COLUMN:] if len(head) < HELP_COLUMN else f"{head}\n{page}"
 
 
-def _metavar(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        text = "|".join(_as_words(choice) for choice in get_args(hint))
-        return text if len(text) <= 16 else "CHOICE"
-    if get_origin(hint) is tuple:
-        return "INT ..."
+def _metavar(leaf: Leaf) -> str:
     words = {int: "INT", float: "FLOAT", str: "TEXT", bool: "true|false"}
-    return words[hint] if hint in words else "|".join(_metavar(arm) for arm in get_args(hint))
-
-
-def _as_words(value: Any) -> str:
-    """`value` as it is written behind a flag."""
-    if isinstance(value, tuple):
-        return " ".join(_as_words(item) for item in value)
-    text = str(value)
-    return text.lower() if isinstance(value, bool) else text.removesuffix(".0") if isinstance(value, float) else text
+    if leaf.items:
+        return f"{words[leaf.items]} ..." if leaf.items in words else "LIST"
+    if get_origin(leaf.hint) is Literal:
+        text = "|".join(as_words(choice) for choice in get_args(leaf.hint))
+        return text if len(text) <= 16 else "CHOICE"
+    arms = [words[arm] for arm in get_args(leaf.hint) if arm in words]
+    return words.get(leaf.hint) or "|".join([*arms, *map(as_words, choices(leaf.hint))])
 
 
 def _field_docs(cls: type) -> dict[str, str]:
     """The docstring beneath each field of a dataclass, which Python itself does not keep."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
     pairs = ((f, d) for f, d in itertools.pairwise(body) if isinstance(f, ast.AnnAssign))
-    return {f.target.id: d.value.value for f, d in pairs if isinstance(d, ast.Expr)}
+    return {f.target.id: " ".join(d.value.value.split()) for f, d in pairs if isinstance(d, ast.Expr)}

@@ -117,7 +117,7 @@ class TeacherConfig:
     def _source_problems(self, key: str) -> Iterator[Problem]:
         count = len(self.sources)
         if not isinstance(self.source, str):
-            wrong = [name for name in self.source if name in ("", LEARN, PEERS)]
+            wrong = [name or "''" for name in self.source if name.strip() in ("", LEARN, PEERS)]
             if not self.source or wrong:
                 why, fix = "a list names runs or files", f"Give paths, or --{key}.source learn alone"
                 yield Problem("bad teacher", f"{key}.source", ", ".join(wrong) or "[]", why, fix)
@@ -129,6 +129,10 @@ class TeacherConfig:
         if self.weights and len(self.weights) != count:
             why, fix = f"there are {count} sources", "Give one weight for each, or none"
             yield Problem("bad weight of a teacher", f"{key}.weights", len(self.weights), why, fix)
+        if self.weights and self.combine == "best":
+            yield Problem(
+                "option without effect", f"{key}.weights", len(self.weights), "the best teaches alone", "Remove it"
+            )
         if self.teaches != "now" and not self.learns:
             why, fix = "the teacher never changes here, or is made of the students", f"Set --{key}.teaches now"
             yield Problem("bad teacher", f"{key}.teaches", self.teaches, why, fix)

@@ -1,10 +1,9 @@
 """Run files: TOML tables into a `RunConfig` and back, and what differs between two of them.
 
-The keys, their defaults and their bounds are in `config.py`; flags are in `flags.py`.
+The keys, their defaults and their bounds are in `config.py`, what a fault is called in `run_file_faults.py`; flags are in
+`flags.py`.
 """
 
-import difflib
-import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -17,9 +16,9 @@ import tomli_w
 
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import ConfigurationError, Problem
-from distributed_kd.student_config import StudentConfig
+from distributed_kd.run_file_faults import LARGEST, inline, nearest, one_line, shown, unknown, unreadable, wrong_type
+from distributed_kd.student_config import LossConfig, StudentConfig
 
-LARGEST = 2**63  # TOML's whole numbers have 64 bits
 SCALARS = (bool, int, float, str, date, datetime, time)
 
 
@@ -33,16 +32,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise _unreadable(path, why[0].lower() + why[1:], "Give the path of a TOML file") from None
+        raise unreadable(path, why[0].lower() + why[1:], "Give the path of a TOML file") from None
     except UnicodeDecodeError:
-        raise _unreadable(path, "it is not UTF-8 text", "Give the path of a TOML file") from None
+        raise unreadable(path, "it is not UTF-8 text", "Give the path of a TOML file") from None
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise _unreadable(path, "its lists or tables are nested too deeply", "Flatten it") from None
+        raise unreadable(path, "its lists or tables are nested too deeply", "Flatten it") from None
     except ValueError as error:  # TOMLDecodeError, and a number with more digits than Python reads
         why = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end")
-        raise _unreadable(path, f"broken TOML, {why}", "Correct it there") from None
+        raise unreadable(path, f"broken TOML, {why}", "Correct it there") from None
 
 
 def decode(tables: Mapping[str, object]) -> RunConfig:
@@ -66,7 +65,8 @@ def checked(config: RunConfig, misread: Iterable[Problem] = ()) -> RunConfig:
     """
     misread = list(misread)
     tables = [f.name for f in fields(RunConfig)]
-    spoilt = {p.key.rpartition(".")[0] or nearest(p.key, tables) or p.key for p in misread}
+    # What a list of tables is checked for is a matter of the table that it stands in, too.
+    spoilt = {p.key.partition("[")[0].rpartition(".")[0] or nearest(p.key, tables) or p.key for p in misread}
     found = [p for p in config.problems() if not any(p.key == s or p.key.startswith(f"{s}.") for s in spoilt)]
     if misread or found:
         raise ConfigurationError.of([*misread, *found])
@@ -95,30 +95,13 @@ def encode(config: RunConfig) -> str:
 
 
 def changed(old: RunConfig, new: RunConfig) -> dict[str, tuple[object, object]]:
-    """Every key whose value differs, as `students.tiny.loss: (old, new)`; None stands for a key that is not there."""
+    """Every key whose value differs, as `students.tiny.loss: (old, new)`; None stands for a key that is not there.
+
+    A list of losses is one key, its values told as TOML with the defaults left out.
+    """
     before, after = dict(_leaves(old, "")), dict(_leaves(new, ""))
     keys = dict.fromkeys([*before, *after])
-    return {k: (before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)}
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that was probably meant by `name`."""
-    names = list(names)
-    close = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1)
-    return next((n for n in names if n.lower() == close[0]), None) if close else None
-
-
-def wanted(hint: Any) -> str:
-    """What a value of the type `hint` is, in words."""
-    if get_origin(hint) is Literal:
-        choices = [_bare(choice) for choice in get_args(hint)]
-        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(wanted(arm) for arm in get_args(hint))
-    if get_origin(hint) is tuple:
-        return "a list of whole numbers"
-    words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-    return words.get(hint, "a table")
+    return {k: (_told(before.get(k)), _told(after.get(k))) for k in keys if before.get(k) != after.get(k)}
 
 
 def _read_table(default: Any, table: Mapping[str, object], at: str, problems: list[Problem]) -> Any:
@@ -128,12 +111,12 @@ def _read_table(default: Any, table: Mapping[str, object], at: str, problems: li
     for name, value in table.items():
         key = f"{at}.{name}" if at else name
         if name not in hints:
-            problems.append(_unknown(key, name, value, at, hints))
+            problems.append(unknown(key, name, value, at, hints))
             continue
         try:
             taken[name] = _read_value(hints[name], value, getattr(default, name), key, problems)
         except _Misfit:
-            problems.append(_wrong_type(key, name, value, hints[name], getattr(default, name)))
+            problems.append(wrong_type(key, name, value, hints[name], getattr(default, name)))
     return replace(default, **taken)
 
 
@@ -145,10 +128,25 @@ def _read_value(hint: Any, value: object, default: Any, key: str, problems: list
         item = get_args(hint)[1]
         return _read_students(_as_table(value), key, problems) if item is StudentConfig else dict(_as_table(value))
     if get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
-            raise _Misfit
-        return tuple(_read_scalar(get_args(hint)[0], item) for item in value)
+        return _read_list(get_args(hint)[0], value, key, problems)
+    if get_origin(hint) in (Union, UnionType):
+        for arm in get_args(hint):
+            try:
+                return _read_value(arm, value, default, key, problems)
+            except _Misfit:
+                continue
+        raise _Misfit
     return _read_scalar(hint, value)
+
+
+def _read_list(hint: Any, value: object, key: str, problems: list[Problem]) -> tuple[Any, ...]:
+    """`value` as a list whose items have the type `hint`. Raises _Misfit where it is none."""
+    if not isinstance(value, list | tuple):
+        raise _Misfit
+    if is_dataclass(hint):
+        tables = [_as_table(item) for item in value]
+        return tuple(_read_table(hint(), table, f"{key}[{place}]", problems) for place, table in enumerate(tables))
+    return tuple(_read_scalar(hint, item) for item in value)
 
 
 def _read_students(table: Mapping[str, object], key: str, problems: list[Problem]) -> dict[str, StudentConfig]:
@@ -157,7 +155,7 @@ def _read_students(table: Mapping[str, object], key: str, problems: list[Problem
         if isinstance(student, Mapping):
             students[name] = _read_table(StudentConfig(), student, f"{key}.{name}", problems)
         else:
-            problems.append(_wrong_type(f"{key}.{name}", name, student, StudentConfig, None))
+            problems.append(wrong_type(f"{key}.{name}", name, student, StudentConfig, None))
     return students
 
 
@@ -168,13 +166,6 @@ def _as_table(value: object) -> Mapping[str, object]:
 
 
 def _read_scalar(hint: Any, value: object) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        for arm in get_args(hint):
-            try:
-                return _read_scalar(arm, value)
-            except _Misfit:
-                continue
-        raise _Misfit
     if get_origin(hint) is Literal:
         # `True == 1` and `False == 0`, so the types are compared too.
         if any(type(value) is type(choice) and value == choice for choice in get_args(hint)):
@@ -189,42 +180,13 @@ def _read_scalar(hint: Any, value: object) -> Any:
     return value
 
 
-def _unknown(key: str, name: str, value: object, at: str, names: Iterable[str]) -> Problem:
-    close = nearest(name, names)
-    where = f"[{one_line(at)}] has" if at else "the run file has"
-    fix = f"Did you mean {close}?" if close else f"It knows {', '.join(names)}"
-    kind = "table" if isinstance(value, Mapping) else "key"
-    return Problem(f"unknown {kind}", one_line(key), shown(value), f"{where} no {kind} of this name", fix)
-
-
-def _wrong_type(key: str, name: str, value: object, hint: Any, default: object) -> Problem:
-    """The problem of a value that is not of the type `hint`."""
-    what = "wrong type"
-    fix = f"Write for example {name} = {shown(default)}"
-    if isinstance(value, Mapping):
-        fix = f"Write {name} = {shown(default)}, not a table"
-    if is_dataclass(hint) or get_origin(hint) is dict:
-        fix = f"Write its keys under [{one_line(key)}]"
-    choices = [c for arm in (hint, *get_args(hint)) if get_origin(arm) is Literal for c in get_args(arm)]
-    if choices and type(value) is type(choices[0]):
-        what = "unknown choice"
-        close = nearest(value, choices) if isinstance(value, str) else None
-        fix = f"Did you mean {shown(close)}?" if close else fix
-    large = " of at most 64 bits" if hint is int and type(value) is int else ""
-    return Problem(what, one_line(key), shown(value), f"it must be {wanted(hint)}{large}", fix)
-
-
-def _unreadable(path: Path, why: str, fix: str) -> ConfigurationError:
-    return ConfigurationError.of([Problem("cannot read the run file", "file", one_line(str(path)), why, fix)])
-
-
 def _plain(value: Any) -> Any:
     """`value` with tables for its dataclasses and lists for their tuples; what is in `env.kwargs` is left as it is."""
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, dict):
         return {name: _plain(item) if is_dataclass(item) else item for name, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _beyond_toml(value: object, key: str) -> Iterable[Problem]:
@@ -268,24 +230,8 @@ def _leaves(value: Any, key: str) -> Iterable[tuple[str, object]]:
             yield at, item
 
 
-def shown(value: object) -> str:
-    """`value` as it would stand in a run file, on one line of at most 80 characters."""
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, list | tuple):
-        text = f"[{', '.join(shown(item) for item in value)}]"
-    else:
-        text = one_line(json.dumps(value, ensure_ascii=False)) if isinstance(value, str) else _bare(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _bare(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    # Python refuses to spell out a whole number of thousands of digits in tens.
-    return hex(value) if isinstance(value, int) and not _fits_toml(int(value)) else one_line(str(value))
-
-
-def one_line(text: str) -> str:
-    """`text` with what a terminal would act upon spelt out."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def _told(value: object) -> object:
+    """A list of losses as it would stand in a run file; any other value as it is."""
+    if value and isinstance(value, tuple) and isinstance(value[0], LossConfig):
+        return f"[{', '.join(inline(loss) for loss in value)}]"
+    return value

@@ -86,7 +86,8 @@ class LossConfig:
         for name in ("since", "until", "switch"):
             yield from share(f"{key}.{name}", getattr(self, name), what)
         if self.since >= self.until:
-            yield Problem(what, f"{key}.since", self.since, f"it would never count, until being {self.until}", "Lower it")
+            why, fix = f"it would never count, until being {self.until}", "Lower it, or raise until"
+            yield Problem(what, f"{key}.since", self.since, why, fix)
         if self.temperature != "auto":
             yield from at_least(f"{key}.temperature", self.temperature, 0, "bad temperature")
         for option in fields(self):
@@ -104,7 +105,8 @@ class StudentConfig:
     loss: LossName = "kl"
     """how the student is drawn to the teacher; beside one that teaches no actions (hint, value, ...) stands kl"""
     losses: tuple[LossConfig, ...] = ()
-    """several mappings at once, in place of loss: [{ name = "kl" }, { name = "hint", weight = 0.1, layer = -2 }]"""
+    """several mappings at once, in place of loss: [{ name = "kl" }, { name = "hint", weight = 0.1, layer = -2 }]; as a flag,
+    names alone will do: kl hint"""
     temperature: float | Literal["auto"] = 0.01
     """divides the teacher's Q-values before the softmax; auto: follows the spread of its action gaps"""
     temperature_end: float = 1.0
@@ -152,6 +154,16 @@ class StudentConfig:
         return "+".join([*(term.name for term in self.terms), *(["td"] if self.td_weight else [])])
 
     @property
+    def loss_key(self) -> str:
+        """The key that its losses stand under."""
+        return "losses" if self.losses else "loss"
+
+    @property
+    def reads_values(self) -> bool:
+        """It takes the teacher's outputs for returns, not only for preferences."""
+        return any({term.name, *term.output_losses} & {*VALUES_NEEDED} for term in self.terms)
+
+    @property
     def learns_from_own_lanes(self) -> bool:
         return any(term.name == "policy_gradient" for term in self.terms)
 
@@ -177,13 +189,13 @@ class StudentConfig:
 
     def _loss_problems(self, key: str) -> Iterator[Problem]:
         """Losses that cannot stand alone, or not beside each other."""
-        names, where = [term.name for term in self.terms], f"{key}.losses" if self.losses else f"{key}.loss"
+        names, where = [term.name for term in self.terms], f"{key}.{self.loss_key}"
         outputs = [name for term in self.terms for name in term.output_losses]
         if not (outputs or self.td_weight or self.learns_from_own_lanes):
             fix = f'Add one that does: losses = [{{ name = "kl" }}, {{ name = "{names[0]}" }}]'
             yield Problem("no loss on the outputs", where, ", ".join(names), "what is listed teaches no actions", fix)
         logits = sorted({*outputs, *(["policy_gradient"] if self.learns_from_own_lanes else [])} - {*ON_THE_SCALE_OF_Q})
-        if self.td_weight and logits:
+        if self.td_weight > 0 and logits:
             why = f"{logits[0]} makes the outputs logits, and a TD error needs Q-values"
             fix = f"Use {', '.join(ON_THE_SCALE_OF_Q[:-1])} or {ON_THE_SCALE_OF_Q[-1]}, or set --{key}.td_weight 0"
             yield Problem("two meanings of one output", where, ", ".join(names), why, fix)

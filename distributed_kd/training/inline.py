@@ -40,11 +40,11 @@ def _train(run: Run) -> Evaluation | None:
         replay.restore(run.state_of("replay"))
         for actor, state in (run.state_of("rollouts") or {}).items():
             rollouts[int(actor)].restore(state)
-        journal.resumed(learner.updates, replay.receipt())
+        journal.resumed(learner.updates, learner.updates_of, replay.receipt())
 
     def save(with_rollouts: bool = True) -> None:
         lanes = {str(actor): rollout.state() for actor, rollout in enumerate(rollouts)} if with_rollouts else None
-        run.save(learner.state(), replay.state(), lanes)
+        run.save(learner=learner.state(), replay=replay.state(), rollouts=lanes)
 
     try:
         weights = learner.weights()
@@ -60,8 +60,11 @@ def _train(run: Run) -> Evaluation | None:
             _learn(run, replay, learner)
             weights = learner.weights()
             journal.tick()
-            if run.evaluation_timer.due:
-                run.evaluated(evaluator.evaluate(weights, final=False), cores=1)
+            if run.evaluation_is_due:
+                asked_at = run.evaluation_begins()
+                evaluation = evaluator.evaluate(weights, final=False)
+                learner.heed(evaluation)
+                run.evaluated(evaluation, cores=1, env_steps=asked_at)
             if run.checkpoint_timer.due:
                 save()
         save()
@@ -69,7 +72,7 @@ def _train(run: Run) -> Evaluation | None:
             return None
         journal.phase = "evaluation"
         final = evaluator.evaluate(weights, final=True)
-        journal.evaluated(final)
+        journal.evaluated(final, journal.generated)
         return final
     finally:
         evaluator.close()
@@ -99,7 +102,18 @@ def _learn(run: Run, replay: Replay, learner: Learner) -> None:
     else:
         receipt = replay.receipt()
     done = learner.updates - before
-    report = LearnerReport(learner.updates, done, busy, 0.0, began, time.time(), done < most, receipt, learner.losses())
+    report = LearnerReport(
+        updates=learner.updates,
+        done=done,
+        busy_seconds=busy,
+        wait_seconds=0.0,
+        started=began,
+        ended=time.time(),
+        starved=done < most,
+        receipt=receipt,
+        updates_of=learner.updates_of,
+        losses=learner.losses(),
+    )
     run.journal.learned(report)
     run.journal.counted(receipt)
 

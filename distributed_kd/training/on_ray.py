@@ -95,9 +95,9 @@ class _Loop:
             self._expect_report(*call)
 
     def _ask_evaluator(self) -> None:
-        if self._run.evaluation_timer.due and not self._evaluating:
+        if self._run.evaluation_is_due and not self._evaluating:
             self._evaluating = True
-            self._expect_evaluation(self._on_evaluated, final=False)
+            self._expect_evaluation(partial(self._on_evaluated, self._run.evaluation_begins()), final=False)
 
     # ---- what has ended
 
@@ -130,9 +130,10 @@ class _Loop:
         self._journal.counted(report.receipt)
         self._journal.learned(report)
 
-    def _on_evaluated(self, evaluation: Evaluation) -> None:
+    def _on_evaluated(self, env_steps: int, reference: ray.ObjectRef, evaluation: Evaluation) -> None:
         self._evaluating = False
-        self._run.evaluated(evaluation, cores())
+        self._expect("the learner", self._cluster.learner.heed.remote(reference), lambda _: None)
+        self._run.evaluated(evaluation, cores(), env_steps)
 
     def _on_broken_evaluation(self, fault: EnvironmentFault) -> None:
         self._evaluating = False
@@ -149,7 +150,7 @@ class _Loop:
 
     def _expect_evaluation(self, done: Callable, final: bool) -> None:
         reference = self._cluster.evaluator.evaluate.remote(self._weights, final)
-        self._expect("the evaluation", reference, done, self._on_broken_evaluation)
+        self._expect("the evaluation", reference, partial(done, reference), self._on_broken_evaluation)
 
     def _next_event(self) -> None:
         ready, _ = ray.wait(list(self._events), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
@@ -183,7 +184,8 @@ class _Loop:
         """Take over the counts of the replay and the learner, restored or new, and the first weights."""
         receipt = calmly(self._cluster.replay.receipt.remote(), "the replay")
         report, self._weights = self._cluster.learner.finish.remote(0.0)
-        self._journal.resumed(calmly(report, "the learner").updates, receipt)
+        report = calmly(report, "the learner")
+        self._journal.resumed(report.updates, report.updates_of, receipt)
         self._run.restart_timers()
 
     def _checkpoint(self) -> None:
@@ -200,17 +202,18 @@ class _Loop:
             self._add(segment)
         if not (self._run.stop or self._is_over()):
             self._ask_learner()
-        self._run.save(*states, unstored_steps=len(segments) * self._segment_steps)
+        unstored = len(segments) * self._segment_steps
+        self._run.save(unstored, learner=states[0], replay=states[1])
 
     def _evaluate_finally(self) -> Evaluation | None:
         """The reported scores, of the last weights; None where a signal comes before they are there."""
         self._journal.phase = "evaluation"
         final: list[Evaluation] = []
-        self._expect_evaluation(final.append, final=True)
+        self._expect_evaluation(lambda _, evaluation: final.append(evaluation), final=True)
         self._until(lambda: final or self._fault or self._run.stop)
         if self._fault:
             raise self._fault
         if not final:
             return None
-        self._journal.evaluated(final[0])
+        self._journal.evaluated(final[0], self._journal.generated)
         return final[0]

@@ -4,6 +4,8 @@ Only here and in the loops is it known that a run has one environment, one teach
 """
 
 import zlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -11,19 +13,33 @@ from torch import nn
 
 from distributed_kd import networks
 from distributed_kd.config import RunConfig
+from distributed_kd.networks.ensemble import Ensemble
 from distributed_kd.records import EnvSpec
 from distributed_kd.replay.pace import Pace
 from distributed_kd.rollouts.exploration import plan_lanes
+from distributed_kd.storage.sources import Source
 
 
 class Parts:
     """Keyword arguments of the run's classes."""
 
-    def __init__(self, config: RunConfig, spec: EnvSpec):
-        self.config, self.spec = config, spec
-        self._plans = plan_lanes(
-            config.rollouts.behaviour, len(config.students), config.rollouts.actors, config.rollouts.envs_per_actor
-        )
+    def __init__(
+        self,
+        config: RunConfig,
+        spec: EnvSpec,
+        teachers: Sequence[Source] = (),
+        starts: Mapping[str, Source] = MappingProxyType({}),
+    ):
+        """`teachers` that were trained elsewhere, where the teacher does not begin here; `starts` of students, by name."""
+        self.config, self.spec, self._teachers, self._starts = config, spec, teachers, starts
+        drivers = [number for number, name in enumerate(config.policies) if number and config.students[name].drives]
+        rollouts = config.rollouts
+        self.plans = plan_lanes(rollouts.behaviour, drivers, rollouts.actors, rollouts.envs_per_actor)
+        self._own = {
+            name: number
+            for number, name in enumerate(config.policies)
+            if number and config.students[name].learns_from_own_lanes
+        }
 
     def seed(self, *name: str | int) -> np.random.SeedSequence:
         """The random stream of that name: a child of the run's one seed, whatever other streams there are."""
@@ -31,16 +47,31 @@ class Parts:
         return np.random.SeedSequence(self.config.seed, spawn_key=key)
 
     def networks(self) -> dict[str, nn.Module]:
-        """Teacher and students, freshly initialised, each from a stream of its own name."""
-
-        def seed(name: str) -> int:
-            return int(self.seed("network", name).generate_state(1)[0])
-
-        teacher = self.config.teacher
-        built = {"teacher": networks.build(teacher.network, self.spec, seed("teacher"), teacher.dueling)}
+        """Teacher and students as the run begins with them, each from a random stream of its own name."""
+        students = {}
         for name, student in self.config.students.items():
-            built[name] = networks.build(student.network, self.spec, seed(name))
-        return built
+            students[name] = networks.build(student.network, self.spec, self._number("network", name))
+            if name in self._starts:
+                networks.transfer(students[name], self._starts[name].parameters)
+        return {"teacher": self._teacher(students), **students}
+
+    def _teacher(self, students: Mapping[str, nn.Module]) -> nn.Module:
+        teacher = self.config.teacher
+        if teacher.is_peers:
+            return Ensemble(list(students.values()), teacher.combine, temperature=teacher.combine_temperature)
+        if not self._teachers:
+            return networks.build(teacher.network, self.spec, self._number("network", "teacher"), teacher.dueling)
+        members = []
+        for source in self._teachers:
+            members.append(networks.build(source.network, self.spec, dueling=source.dueling))
+            networks.transfer(members[-1], source.parameters)
+        if len(members) == 1:
+            return members[0]
+        return Ensemble(members, teacher.combine, teacher.weights, teacher.combine_temperature)
+
+    def _number(self, *name: str) -> int:
+        """A seed for PyTorch, from the random stream of that name."""
+        return int(self.seed(*name).generate_state(1)[0])
 
     def replay(self) -> dict[str, object]:
         replay, rollouts = self.config.replay, self.config.rollouts
@@ -53,11 +84,19 @@ class Parts:
             "n_step": self.config.teacher.n_step,
             "pace": pace,
             "seed": self.seed("replay"),
+            "own": self._own,
         }
 
     def learner(self, device: torch.device) -> dict[str, object]:
         config = self.config
-        return {"networks": self.networks(), "teacher": config.teacher, "students": config.students, "device": device}
+        return {
+            "networks": self.networks(),
+            "spec": self.spec,
+            "teacher": config.teacher,
+            "students": config.students,
+            "seeds": {name: self._number("student", name) for name in config.students},
+            "device": device,
+        }
 
     def rollout(self, actor: int, incarnation: int) -> dict[str, object]:
         config = self.config
@@ -65,10 +104,11 @@ class Parts:
             "env": config.env,
             "spec": self.spec,
             "networks": self.networks(),
-            "plan": self._plans[actor],
+            "plan": self.plans[actor],
             "rollouts": config.rollouts,
             "exploration": config.teacher.exploration,
             "gamma": config.teacher.gamma,
+            "sampled": frozenset(self._own),
             "seed": self.seed("rollout", actor, incarnation),
             "actor": actor,
             "incarnation": incarnation,

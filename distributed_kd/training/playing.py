@@ -15,8 +15,9 @@ from distributed_kd.rollouts.policies import Policies
 from distributed_kd.run_file import nearest
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.training.parts import Parts
-from distributed_kd.training.run import check_fits, network_state
+from distributed_kd.storage.sources import policy_parameters
+from distributed_kd.training.given import parts_of
+from distributed_kd.training.run import check_fits
 
 
 def play_saved(
@@ -27,11 +28,11 @@ def play_saved(
     Raises ConfigurationError where the policy is unknown or nothing can be recorded, CheckpointError where none is whole.
     """
     _check(config, policy, episodes, seed)
-    parts = Parts(config, spec)
+    parts = parts_of(folder, config, spec)
     checkpoint = load_newest(folder.checkpoints)
     check_fits(checkpoint, parts)
     network = parts.networks()[policy]
-    saved = network_state(checkpoint.parts["learner"], policy)
+    saved = policy_parameters(checkpoint.parts["learner"], policy)
     network.load_state_dict({key: torch.as_tensor(value) for key, value in saved.items()})
     policies = Policies({policy: network})
     # A stream of its own: never the seeds of the run's rollouts or evaluations.

@@ -7,7 +7,11 @@ import torch
 from distributed_kd.config import RunConfig
 from distributed_kd.envs.spec import read_spec
 from distributed_kd.errors import ConfigurationError, Problem, RayError, ResourceError
+from distributed_kd.learning.objective import misfits
+from distributed_kd.learning.trainable import selected
+from distributed_kd.networks import layer_shapes
 from distributed_kd.records import EnvSpec
+from distributed_kd.training.parts import Parts
 from distributed_kd.training.plan import no_gpu
 
 CONNECT_SECONDS = 5.0
@@ -33,6 +37,30 @@ def check_address(address: str) -> None:
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise RayError(Problem("no Ray cluster there", "address", address, why[:1].lower() + why[1:], fix)) from error
+
+
+def check_networks(parts: Parts) -> None:
+    """Raise ConfigurationError for every student whose losses or settings its network, or its lanes, cannot serve."""
+    networks, config, spec = parts.networks(), parts.config, parts.spec
+    teacher_shapes = layer_shapes(networks["teacher"], spec)
+    problems: list[Problem] = []
+    driven = {int(number) for plan in parts.plans for number in plan.policy}
+    for number, (name, student) in enumerate(config.students.items(), start=1):
+        key = f"students.{name}"
+        shapes = layer_shapes(networks[name], spec)
+        problems += misfits(f"{key}.losses", student.terms, shapes, teacher_shapes, spec.actions)
+        if not selected(networks[name], student.trainable):
+            names = ", ".join(dict(networks[name].named_parameters()))
+            why, fix = "no parameter has such a name", f"Use all, head, or a pattern of: {names}"
+            problems.append(Problem("nothing to train", f"{key}.trainable", repr(student.trainable), why, fix))
+        if student.learns_from_own_lanes and number not in driven:
+            why = f"{name} learns from its own lanes, and {config.rollouts.lanes} lanes are too few for every student"
+            fix = "Raise --rollouts.envs_per_actor or --rollouts.behaviour.students"
+            problems.append(
+                Problem("no lanes of its own", "rollouts.envs_per_actor", config.rollouts.envs_per_actor, why, fix)
+            )
+    if problems:
+        raise ConfigurationError.of(problems)
 
 
 def check_run(config: RunConfig, allow_env_import: bool) -> EnvSpec:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, InternalError, Problem
-from distributed_kd.records import EnvSpec, Evaluation, State
+from distributed_kd.records import Evaluation, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
 from distributed_kd.storage.metrics import Metrics
 from distributed_kd.storage.run_folder import RunFolder
+from distributed_kd.storage.sources import policy_parameters
 from distributed_kd.training.bounds import Bounds
 from distributed_kd.training.journal import Journal, Snapshot
 from distributed_kd.training.parts import Parts
@@ -49,7 +50,6 @@ class Run:
     """What a loop is given: the parts to build, the bounds to keep, and whom to tell."""
 
     config: RunConfig
-    spec: EnvSpec
     parts: Parts
     bounds: Bounds
     journal: Journal
@@ -61,31 +61,47 @@ class Run:
 
     def __post_init__(self) -> None:
         self.checkpoint_timer = Timer(self.config.checkpoint.every_seconds)
-        self.evaluation_timer = Timer(self.config.evaluation.every_seconds)
+        self._evaluation_timer = Timer(self.config.evaluation.every_seconds)
+        self._evaluated_at = self.restored.parts["journal"]["evaluated_at"] if self.restored else 0
 
     def restart_timers(self) -> None:
         """Nothing is due for what it took to get everything running."""
         self.checkpoint_timer.restart()
-        self.evaluation_timer.restart()
+        self._evaluation_timer.restart()
+
+    @property
+    def evaluation_is_due(self) -> bool:
+        """By environment steps where the run file says so: then time has no say in what is learned from scores."""
+        every = self.config.evaluation.every_env_steps
+        if every:
+            return self.journal.generated // every > self._evaluated_at // every
+        return self._evaluation_timer.due
+
+    def evaluation_begins(self) -> int:
+        """Note that one is under way; gives the environment steps generated so far."""
+        self._evaluated_at = self.journal.generated
+        return self._evaluated_at
 
     def state_of(self, part: str) -> State | None:
         """What the checkpoint that the run goes on from holds of a part."""
         return self.restored.parts.get(part) if self.restored else None
 
-    def evaluated(self, evaluation: Evaluation, cores: int) -> None:
+    def evaluated(self, evaluation: Evaluation, cores: int, env_steps: int) -> None:
         """Tell of an evaluation that took one of so many cores, and wait until it was a small share of the machine."""
-        self.journal.evaluated(evaluation)
-        self.evaluation_timer.restart(at_least=evaluation.seconds / (EVALUATION_SHARE * cores))
+        self.journal.evaluated(evaluation, env_steps)
+        self._evaluation_timer.restart(at_least=evaluation.seconds / (EVALUATION_SHARE * cores))
 
-    def save(self, learner: State, replay: State, rollouts: State | None = None, unstored_steps: int = 0) -> None:
-        """Commit a checkpoint of states that were taken at one moment.
+    def save(self, unstored_steps: int = 0, **states: State | None) -> None:
+        """Commit a checkpoint of the parts' states, by part, that were taken at one moment; None is left out.
 
         `unstored_steps` were generated but are not in the replay's state; a resumed run has never seen them.
         """
-        journal = {**self.journal.state(unstored_steps), "incarnation": self.incarnation}
-        parts = {"learner": learner, "replay": replay, "journal": journal}
-        if rollouts is not None:
-            parts["rollouts"] = rollouts
+        journal = {
+            **self.journal.state(unstored_steps),
+            "incarnation": self.incarnation,
+            "evaluated_at": self._evaluated_at,
+        }
+        parts = {"journal": journal, **{name: state for name, state in states.items() if state is not None}}
         about = {
             "runner": self.runner,
             "policies": list(self.config.policies),
@@ -107,8 +123,7 @@ class Runner:
 
 
 def execute(
-    config: RunConfig,
-    spec: EnvSpec,
+    parts: Parts,
     folder: RunFolder,
     runner: Runner,
     restored: Checkpoint | None = None,
@@ -118,7 +133,7 @@ def execute(
 
     Raises RunError where the run cannot go on; what was committed before stays, and the summary says "failed".
     """
-    parts = Parts(config, spec)
+    config = parts.config
     if restored:
         check_fits(restored, parts)
     began = restored.parts["journal"] if restored else None
@@ -130,7 +145,6 @@ def execute(
     with StopSignal() as stop:
         run = Run(
             config,
-            spec,
             parts,
             bounds,
             journal,
@@ -153,7 +167,7 @@ def execute(
         finally:
             journal.flush()
             metrics.close()
-            summary = summarise(config, spec, journal, status, final)
+            summary = summarise(parts, journal, status, final)
             folder.write_summary(summary)
     return summary, stop.exit_code
 
@@ -171,16 +185,21 @@ def open_checkpoint(folder: RunFolder, config: RunConfig, before: RunConfig) -> 
 
     Raises CheckpointError where the configuration changed in what may not change, or where none is whole or fits.
     """
+    new = [name for name in config.students if name not in before.students]
+
+    def is_new(key: str) -> bool:
+        return any(key.startswith(f"students.{name}.") for name in new)
+
     wrong = [
         Problem(
             "the run was made with another value",
             key,
             new,
             f"it is {old} in {folder.config_file}",
-            f"Leave it, or start a new run; only {', '.join(MAY_CHANGE)} may change",
+            f"Leave it, or start a new run; only {', '.join(MAY_CHANGE)} and new students may change",
         )
         for key, (old, new) in run_file.changed(before, config).items()
-        if key.partition(".")[0] not in MAY_CHANGE
+        if key.partition(".")[0] not in MAY_CHANGE and not is_new(key)
     ]
     if wrong:
         raise CheckpointError(*wrong)
@@ -191,8 +210,11 @@ def check_fits(restored: Checkpoint, parts: Parts) -> None:
     """Raise CheckpointError naming every network whose saved shapes are not those of the run file."""
     misfits = []
     learner = restored.parts["learner"]
+    added = set(parts.config.policies) - set(restored.about["policies"])
     for name, network in parts.networks().items():
-        saved = network_state(learner, name)
+        if name in added:
+            continue
+        saved = policy_parameters(learner, name)
         wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
         found = {key: tuple(value.shape) for key, value in saved.items()} if saved else {}
         misfits += [
@@ -208,9 +230,3 @@ def check_fits(restored: Checkpoint, parts: Parts) -> None:
         ]
     if misfits:
         raise CheckpointError(*misfits)
-
-
-def network_state(learner: State, name: str) -> State | None:
-    """One policy's parameters in the learner's state."""
-    owner = learner["teacher"] if name == "teacher" else learner["students"].get(name)
-    return owner["trained"]["network"] if owner else None

@@ -5,21 +5,20 @@ import math
 import numpy as np
 
 from distributed_kd import networks
-from distributed_kd.config import RunConfig
 from distributed_kd.maths.statistics import bootstrap_ci95, normalised_score
-from distributed_kd.records import EnvSpec, Evaluation, PolicyScore
-from distributed_kd.rollouts.evaluation import RANDOM
+from distributed_kd.records import RANDOM, Evaluation, PolicyScore
 from distributed_kd.training.journal import Journal
 from distributed_kd.training.parts import Parts
 
 
-def summarise(config: RunConfig, spec: EnvSpec, journal: Journal, status: str, final: Evaluation | None) -> dict:
+def summarise(parts: Parts, journal: Journal, status: str, final: Evaluation | None) -> dict:
     """The run's answer as plain numbers; not a number where nothing was measured.
 
     Without a final evaluation (the run was stopped) the scores are those of the newest one while training.
     """
     evaluation = final or journal.evaluation
-    counts = {name: networks.parameter_count(network) for name, network in Parts(config, spec).networks().items()}
+    config = parts.config
+    counts = {name: networks.parameter_count(network) for name, network in parts.networks().items()}
     teacher_mean, random_mean = _mean(evaluation, "teacher"), _mean(evaluation, RANDOM)
     students = {}
     for name, student in config.students.items():
@@ -30,9 +29,10 @@ def summarise(config: RunConfig, spec: EnvSpec, journal: Journal, status: str, f
             **_returns(score),
             "normalised_score": normalised_score(_mean(evaluation, name), random_mean, teacher_mean),
             "action_agreement": score.agreement if score else math.nan,
+            "gap_weighted_agreement": score.gap_weighted_agreement if score else math.nan,
             "decision_microseconds": score.decision_microseconds if score else math.nan,
-            "updates": journal.updates,
-            "loss": student.loss,
+            "updates": journal.updates_of.get(name, 0),
+            "loss": student.label,
         }
     teacher = evaluation.scores["teacher"] if evaluation else None
     receipt = journal.receipt

@@ -1,0 +1,137 @@
+"""A fixed set of states: drawn from a run, and students distilled on it alone.
+
+The file is a NumPy .npz with `observation` [N, *shape], and as texts `env` (its id) and `run` (the folder it came from).
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distributed_kd.config import RunConfig
+from distributed_kd.envs.spec import make
+from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
+from distributed_kd.policy_config import LEARN
+from distributed_kd.records import EnvSpec
+from distributed_kd.rollouts.evaluation import play
+from distributed_kd.rollouts.policies import Policies
+from distributed_kd.storage.checkpoints import load_newest
+from distributed_kd.storage.files import storage_errors, write_synced
+from distributed_kd.storage.run_folder import RunFolder
+from distributed_kd.storage.sources import policy_parameters
+from distributed_kd.training.given import parts_of
+from distributed_kd.training.parts import Parts
+
+LARGEST = 2**32
+"""Bytes of a set of states that are read at most: it is meant to be small, and a file may lie about its size"""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """States of one environment, and the run that they came from."""
+
+    observation: NDArray
+    env: str
+    run: str
+
+
+def draw(folder: RunFolder, config: RunConfig, spec: EnvSpec, states: int, seed: int, origin: str) -> DataSet:
+    """So many different states of a run: from its replay, or from episodes that its teacher plays.
+
+    Raises ConfigurationError where there are not so many, CheckpointError where no checkpoint is whole.
+    """
+    checkpoint = load_newest(folder.checkpoints)
+    parts = parts_of(folder, config, spec)
+    random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=parts.seed("dataset").spawn_key))
+    if origin == "replay":
+        replay = checkpoint.parts.get("replay")
+        if replay is None:
+            raise ConfigurationError(
+                Problem("no replay", "from", origin, "the run learned from a set of states itself", "Use --from teacher")
+            )
+        rows = replay["rows"]
+        there = rows["observation"][np.asarray(rows["is_step"])]
+    else:
+        there = _played(parts, config, checkpoint.parts["learner"], states, random)
+    if len(there) < states:
+        why, fix = f"{len(there)} are there", f"Ask for {len(there)} or fewer"
+        raise ConfigurationError(Problem("too few states", "states", states, why, fix))
+    chosen = np.sort(random.choice(len(there), states, replace=False))
+    return DataSet(np.ascontiguousarray(there[chosen]), config.env.id, str(folder.path.resolve()))
+
+
+def _played(parts: Parts, config: RunConfig, learner: dict, states: int, random: np.random.Generator) -> NDArray:
+    """At least so many states from greedy episodes of the teacher."""
+    network = parts.networks()["teacher"]
+    saved = policy_parameters(learner, "teacher")
+    network.load_state_dict({name: torch.as_tensor(value) for name, value in saved.items()})
+    policies, seen, count = Policies({"teacher": network}), [], 0
+    envs = [make(config.env) for _ in range(config.evaluation.episodes)]
+    try:
+        while count < states:
+            seeds = random.integers(0, 2**32, len(envs)).tolist()
+            seen.append(play(envs, parts.spec, lambda now: policies.greedy("teacher", now), seeds).observations)
+            count += len(seen[-1])
+    finally:
+        for env in envs:
+            env.close()
+    return np.concatenate(seen)
+
+
+def write(data: DataSet, path: Path) -> None:
+    """Put the file in place; raises ConfigurationError where there is one, StorageError where it cannot be written."""
+    if path.exists():
+        raise ConfigurationError(Problem("the file is there already", "out", path, "it would be lost", "Give another --out"))
+    with storage_errors("the set of states could not be written", path):
+        if str(path.parent) != ".":
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(path, [_packed(data)])
+
+
+def _packed(data: DataSet) -> bytes:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, observation=data.observation, env=np.array(data.env), run=np.array(data.run))
+    return packed.getvalue()
+
+
+def read(path: Path) -> DataSet:
+    """Read a file as `write` makes it. Raises ConfigurationError for none, CheckpointError where it is no such."""
+    if not path.is_file():
+        why, fix = "there is no such file", "Draw one: python launch.py dataset RUN --states 500 --out FILE.npz"
+        raise ConfigurationError(Problem("no set of states", "data.file", path, why, fix))
+    fix = "Draw it anew with: python launch.py dataset"
+    try:
+        with zipfile.ZipFile(path) as members:
+            if sum(member.file_size for member in members.infolist()) > LARGEST:
+                raise ValueError(f"it unpacks to more than {LARGEST} bytes")
+        with np.load(path, allow_pickle=False) as file:
+            observation, env, run = file["observation"], str(file["env"]), str(file["run"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(Problem("the set of states cannot be read", "data.file", path, why, fix)) from error
+    if observation.ndim < 2 or not len(observation) or not np.isfinite(observation.astype(np.float64)).all():
+        why = f"observations of shape {list(observation.shape)} must be at least one, and finite"
+        raise CheckpointError(Problem("the set of states cannot be used", "data.file", path, why, fix))
+    return DataSet(observation, env, run)
+
+
+def taught_by_its_run(config: RunConfig, spec: EnvSpec) -> RunConfig:
+    """`config` with a teacher for its set of states: the one it names, or else that of the run the states came from.
+
+    Raises CheckpointError where the states are not this environment's, ConfigurationError where the teacher would learn.
+    """
+    data = read(Path(config.data.file))
+    if data.observation.shape[1:] != spec.observation_shape:
+        here, there = list(spec.observation_shape), list(data.observation.shape[1:])
+        why, fix = f"its states are {there} of {data.env}, {spec.id} has {here}", f"Set --env.id {data.env}"
+        raise CheckpointError(Problem("the set of states does not fit", "data.file", config.data.file, why, fix))
+    if config.teacher.source == LEARN:
+        return replace(config, teacher=replace(config.teacher, source=data.run, frozen=True, teaches="now"))
+    if config.teacher.learns:
+        why, fix = "a set of states holds no rewards to learn from", "Set --teacher.frozen true"
+        raise ConfigurationError(Problem("the teacher cannot learn", "teacher.frozen", "false", why, fix))
+    return config
