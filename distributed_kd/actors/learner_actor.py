@@ -7,7 +7,7 @@ import ray
 import torch
 
 from distributed_kd.learning.learner import Learner
-from distributed_kd.records import Batch, LearnerReport, Receipt, State, Weights
+from distributed_kd.records import Batch, Evaluation, LearnerReport, Receipt, State, Weights
 
 BATCHES_PER_REQUEST = 8
 REQUESTS_IN_FLIGHT = 2
@@ -46,6 +46,10 @@ class LearnerActor:
         """Learn from the batches that were drawn ahead, so that every sampled step has been used."""
         return self._train(2**62, progress, ask=False)
 
+    def heed(self, evaluation: Evaluation) -> None:
+        """Take in how well teacher and students play."""
+        self._learner.heed(evaluation)
+
     def state(self) -> State:
         """The learner's state. Raises RuntimeError while batches drawn ahead are not used: call `finish` before."""
         if self._requests or self._ready:
@@ -76,6 +80,7 @@ class LearnerActor:
             ended=time.time(),
             starved=ask and done < updates,
             receipt=self._receipt,
+            updates_of=self._learner.updates_of,
             losses=losses,
         )
         return report, self._learner.weights()

@@ -1,6 +1,7 @@
 """The learner: for each batch one teacher update, one teacher forward for all students, every student's update."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from distributed_kd.errors import DivergedError
+from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.students import Student
-from distributed_kd.learning.teacher import Teacher
+from distributed_kd.learning.teacher import FrozenTeacher, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
-from distributed_kd.networks import to_flat
+from distributed_kd.maths.statistics import normalised_score
+from distributed_kd.networks import layer_shapes, to_flat
 from distributed_kd.policy_config import TeacherConfig
-from distributed_kd.records import Batch, State, Weights
+from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, State, Weights
 from distributed_kd.student_config import StudentConfig
 
 MEASURE_EVERY = 8
@@ -27,56 +30,95 @@ class Learner:
         self,
         *,
         networks: Mapping[str, nn.Module],
+        spec: EnvSpec,
         teacher: TeacherConfig,
         students: Mapping[str, StudentConfig],
+        seeds: Mapping[str, int],
         device: torch.device,
     ):
-        self._device = device
-        self.teacher = Teacher(networks["teacher"].to(device), teacher)
-        self.students = {name: Student(networks[name].to(device), config) for name, config in students.items()}
+        """`seeds` of each student's noise and of what trains beside its network."""
+        self._device, self._warmup = device, {name: config.warmup for name, config in students.items()}
+        for network in networks.values():
+            network.to(device)
+        self.teacher = _teacher(networks["teacher"], teacher, tuple(students))
+        teacher_shapes = layer_shapes(networks["teacher"], spec)
+        self.students = {}
+        for name, config in students.items():
+            shapes = layer_shapes(networks[name], spec)
+            features = math.prod(shapes[-1] if shapes else spec.observation_shape)
+            self.students[name] = Student(networks[name], config, shapes, teacher_shapes, features, seeds[name])
         self._temperature = AutoTemperature(device)
-        self._logged: list[dict[str, dict[str, Tensor]]] = []
+        self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
 
     @property
     def updates(self) -> int:
-        """Updates of the teacher since the run began."""
+        """Updates of the teacher since the run began; one that is frozen counts the batches that it was asked of."""
         return self.teacher.updates
+
+    @property
+    def updates_of(self) -> dict[str, int]:
+        """Updates of each student since the run began."""
+        return {name: student.updates for name, student in self.students.items()}
 
     def update(self, batch: Batch, progress: float) -> None:
         """Learn from one batch (arrays [B, ...]); `progress` is the share of the run that is over."""
         measure = self.updates % MEASURE_EVERY == 0
-        observation, next_observation = self._tensor(batch.observation), self._tensor(batch.next_observation)
-        action, returns, discount = map(self._tensor, (batch.action, batch.n_step_return, batch.discount))
-        logged = {"teacher": self.teacher.update(observation, action, returns, discount, next_observation, progress)}
-        teacher_q = self.teacher.targets(observation)
-        temperature = self._temperature.follow(teacher_q)
-        for name, student in self.students.items():
-            logged[name] = student.update(observation, teacher_q, temperature, progress, measure)
+        steps = Steps.of(batch, self._device)
+        logged = self.teacher.update(steps, progress)
         if measure:
-            self._logged.append(logged)
+            self._log("teacher", logged)
+        lesson = self.teacher.lesson(steps.observation)
+        own = {name: Steps.of(one, self._device) for name, one in batch.own.items()}
+        temperature = self._temperature.follow(lesson.q)
+        for name, student in self._begun():
+            told = lesson.addressed_to(name)
+            mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
+            self._log(name, student.update(told, temperature, progress, measure, steps, mine))
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.tensor(array, device=self._device)
+    def distil(self, lesson: Lesson, progress: float, names: frozenset[str]) -> Tensor:
+        """Let some students learn from a lesson alone, without steps; gives the `auto` temperature, 0-d."""
+        measure = self.updates % MEASURE_EVERY == 0
+        self.teacher.update()
+        temperature = self._temperature.follow(lesson.q)
+        for name, student in self._begun():
+            if name in names:
+                self._log(name, student.update(lesson.addressed_to(name), temperature, progress, measure))
+        return temperature
+
+    def _begun(self) -> list[tuple[str, Student]]:
+        """The students whose warm-up is over."""
+        return [(name, one) for name, one in self.students.items() if self.updates > self._warmup[name]]
+
+    def _log(self, network: str, values: Mapping[str, Tensor]) -> None:
+        for key, value in values.items():
+            self._logged[network, key].append(value)
 
     def losses(self) -> dict[str, dict[str, float]]:
         """Means over the measured updates since the last call; the one place where values are read back from the device.
 
         Raises DivergedError where a loss or a gradient's norm is not finite.
         """
-        logged, self._logged = self._logged, []
+        logged, self._logged = self._logged, defaultdict(list)
         if not logged:
             return {}
-        names = [(network, key) for network, values in logged[0].items() for key in values]
-        table = torch.stack([torch.stack([one[network][key].float() for network, key in names]) for one in logged])
-        means = dict(zip(names, table.mean(0).tolist(), strict=True))
-        for (network, key), value in means.items():
+        means = torch.stack([torch.stack(values).float().mean() for values in logged.values()]).tolist()
+        by_network: dict[str, dict[str, float]] = defaultdict(dict)
+        for (network, key), value in zip(logged, means, strict=True):
             if key in ("loss", "grad_norm") and not math.isfinite(value):
                 raise self._diverged(network, key, value)
-        return {network: {key: means[network, key] for key in values} for network, values in logged[0].items()}
+            by_network[network][key] = value
+        return dict(by_network)
 
     def _diverged(self, network: str, key: str, value: float) -> DivergedError:
         why = f"it stopped being finite before update {self.updates}"
         return DivergedError(f"the run diverged ({network}.{key}={value}): {why}. Lower the learning rate of {network}")
+
+    def heed(self, evaluation: Evaluation) -> None:
+        """Take in how well teacher and students play: some of what is learned goes by it."""
+        self.teacher.heed(evaluation)
+        means = {name: float(np.mean(score.returns)) for name, score in evaluation.scores.items()}
+        for name, student in self.students.items():
+            student.heed(normalised_score(means[name], means[RANDOM], means["teacher"]))
 
     def weights(self) -> Weights:
         """A copy of all parameters, named by the count of updates."""
@@ -95,8 +137,15 @@ class Learner:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from `state`. Raises KeyError where a student is missing, RuntimeError where a shape does not fit."""
+        """Go on from `state`; a student that is not in it begins anew. Raises RuntimeError where a shape does not fit."""
         self.teacher.restore(state["teacher"])
         self._temperature.restore(state["temperature"])
         for name, student in self.students.items():
-            student.restore(state["students"][name])
+            if name in state["students"]:
+                student.restore(state["students"][name])
+
+
+def _teacher(network: nn.Module, config: TeacherConfig, students: tuple[str, ...]) -> Teacher | FrozenTeacher:
+    if config.is_peers:
+        return Peers(network, students, config)
+    return Teacher(network, config) if config.learns else FrozenTeacher(network)

@@ -1,49 +1,173 @@
-"""The students: each draws its network's outputs to the teacher's Q-values, apart from all others."""
+"""The students: each learns from what the teacher says, apart from all others."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 
+from distributed_kd.learning.follower import Follower
+from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.objective import Objective, Sight, Temperatures, Told
 from distributed_kd.learning.trainable import Trainable
-from distributed_kd.maths.distillation import LOSSES, agreement, target_entropy
+from distributed_kd.maths.schedules import linear
+from distributed_kd.maths.targets import agreement, importance, target_entropy
+from distributed_kd.maths.temporal_difference import double_q_learning_target, td_loss
 from distributed_kd.records import State
 from distributed_kd.student_config import StudentConfig
 
 
 class Student:
-    """One small network taught by online policy distillation. It sees Q-values and never asks where they come from."""
+    """One small network taught by policy distillation, by its own rewards too where it is asked for.
 
-    def __init__(self, network: nn.Module, config: StudentConfig):
-        self._loss = LOSSES[config.loss]
-        self._fixed = None if config.temperature == "auto" else config.temperature
-        self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
-        self.network = network
-        self.updates = 0
+    It sees what a teacher says and never asks which kind of teacher that is. Its schedules run from its first update to the
+    end of the run, so that one that begins later goes through all of them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: StudentConfig,
+        shapes: list[tuple[int, ...]],
+        teacher_shapes: list[tuple[int, ...]],
+        features: int,
+        seed: int = 0,
+    ):
+        """`shapes` of the hidden layers, its own and the teacher's; `features` [F] that its head reads; on one device."""
+        device = next(network.parameters()).device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._objective = Objective(config.terms, config.smoothing, shapes, teacher_shapes, features).to(device)
+        self._config, self.network, self.updates = config, network, 0
+        self._trained = Trainable(
+            network,
+            config.learning_rate,
+            config.learning_rate_end,
+            config.max_grad_norm,
+            config.trainable,
+            extra=self._objective,
+        )
+        self._target = Follower(network, config.target_update) if config.td_weight else None
+        self._random = torch.Generator(device).manual_seed(seed)
+        self._began, self._score = 0.0, 0.0
 
     def update(
-        self, observation: Tensor, teacher_q: Tensor, auto_temperature: Tensor, progress: float, measure: bool
+        self,
+        lesson: Lesson,
+        auto_temperature: Tensor,
+        progress: float,
+        measure: bool,
+        steps: Steps | None = None,
+        own: tuple[Steps, Lesson] | None = None,
     ) -> dict[str, Tensor]:
-        """One distillation update from observations [B, *shape] and the teacher's Q-values there [B, A].
+        """One update from what the teacher says of a batch; `steps` is that batch, `own` what came of the student's lanes.
 
-        Returns 0-d tensors where `measure` asks for them, else nothing.
+        Returns 0-d tensors where `measure` asks for them, else nothing. Nothing is learned, and no update counted, while a
+        student that learns from its own lanes alone waits for its first steps.
         """
-        temperature = auto_temperature if self._fixed is None else self._fixed
-        outputs = self.network(observation)
-        loss = self._loss(outputs, teacher_q, temperature)
+        if not self._objective.maps_batches and own is None:
+            return {}
+        if not self.updates:
+            self._began = progress
+        progress = (progress - self._began) / (1.0 - self._began) if self._began < 1 else 1.0
+        config = self._config
+        temperatures = Temperatures(config.temperature, auto_temperature, linear(1.0, config.temperature_end, 1.0, progress))
+        share = self._distillation(progress) if lesson.heard else 0.0
+        sight = Sight.through(self.network, self._noisy(lesson.observation, config.observation_noise))
+        told = self._told(lesson, temperatures)
+        loss = share * self._objective.from_teacher(sight, told, temperatures, progress)
+        logged = {}
+        if self._target and steps is not None:
+            error = self._td_error(sight.outputs, steps)
+            loss = loss + config.td_weight * error
+            logged["td_loss"] = error.detach()
+        if own is not None:
+            mine, said = own
+            gradient = self._objective.from_own_steps(
+                Sight.through(self.network, mine.observation),
+                Sight.through(self.network, mine.next_observation),
+                self._told(said, temperatures),
+                temperatures,
+                share,
+                mine.action,
+                mine.n_step_return,
+                mine.discount,
+                mine.probability,
+            )
+            loss = loss + gradient
+            logged["policy_gradient_loss"] = gradient.detach()
         norm = self._trained.step(loss, progress)
         self.updates += 1
+        if self._target:
+            self._target.follow(self.updates)
         if not measure:
             return {}
+        temperature = torch.as_tensor(temperatures.of(), device=loss.device)
         return {
             "loss": loss.detach(),
             "grad_norm": norm,
-            "temperature": torch.as_tensor(temperature, device=loss.device),
-            "teacher_entropy": target_entropy(teacher_q, temperature),
-            "agreement": agreement(outputs.detach(), teacher_q),
+            "temperature": temperature,
+            "teacher_entropy": target_entropy(lesson.q, temperature),
+            "agreement": agreement(sight.outputs.detach(), lesson.q),
+            **logged,
+            **({"distillation": torch.tensor(share, device=loss.device)} if config.distillation != "constant" else {}),
         }
 
+    def in_its_last_phase(self, progress: float) -> bool:
+        """It has begun, and all of its losses that begin later than the others have begun too."""
+        return self.updates > 0 and all(progress >= max(term.since, term.switch) for term in self._config.terms)
+
+    @torch.no_grad()
+    def held_out_loss(self, lesson: Lesson, auto_temperature: Tensor) -> Tensor:
+        """The loss, without noise and as at the end of the run, on a batch that is not learned from; 0-d."""
+        temperatures = Temperatures(self._config.temperature, auto_temperature, self._config.temperature_end)
+        sight, told = Sight.through(self.network, lesson.observation), self._told(lesson, temperatures, noise=0.0)
+        return self._objective.from_teacher(sight, told, temperatures, progress=1.0)
+
+    def _told(self, lesson: Lesson, temperatures: Temperatures, noise: float | None = None) -> Told:
+        config = self._config
+        weight = None if config.importance == "none" else importance(lesson.q, temperatures.of(), config.importance)
+        q = self._noisy(lesson.q, config.target_noise if noise is None else noise)
+        return Told(q, lesson.layers, weight)
+
+    def _noisy(self, values: Tensor, share: float) -> Tensor:
+        """`values` [B, ...] with Gaussian noise of `share` times the standard deviation of each number over the batch."""
+        if not share:
+            return values
+        values = values.to(torch.float32)
+        noise = torch.randn(values.shape, generator=self._random, device=values.device)
+        return values + share * values.std(0, correction=0) * noise
+
+    def _td_error(self, outputs: Tensor, steps: Steps) -> Tensor:
+        """The error of a double DQN (van Hasselt et al. 2016), 0-d."""
+        with torch.no_grad():
+            q_t, selector = self._target.network(steps.next_observation), self.network(steps.next_observation)
+            target = double_q_learning_target(q_t, selector, steps.n_step_return, steps.discount)
+        return td_loss(outputs, steps.action, target)
+
+    def _distillation(self, progress: float) -> float:
+        """The factor before all that comes from the teacher; `performance` is QDagger's (Agarwal et al. 2022)."""
+        if self._config.distillation == "linear":
+            return linear(1.0, 0.0, 1.0, progress)
+        return min(max(1.0 - self._score, 0.0), 1.0) if self._config.distillation == "performance" else 1.0
+
+    def heed(self, normalised_score: float) -> None:
+        """Take in how well it plays: `distillation = "performance"` goes by it."""
+        if self._config.distillation == "performance" and math.isfinite(normalised_score):
+            self._score = normalised_score
+
     def state(self) -> State:
-        return {"trained": self._trained.state(), "updates": self.updates}
+        return {
+            "trained": self._trained.state(),
+            "updates": self.updates,
+            "began": self._began,
+            "score": self._score,
+            "random": self._random.get_state(),
+            "target": self._target.state() if self._target else None,
+        }
 
     def restore(self, state: State) -> None:
         self._trained.restore(state["trained"])
-        self.updates = state["updates"]
+        self.updates, self._began, self._score = state["updates"], state["began"], state["score"]
+        self._random.set_state(torch.as_tensor(state["random"]).cpu())
+        if self._target:
+            self._target.restore(state["target"])

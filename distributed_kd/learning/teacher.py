@@ -1,68 +1,167 @@
-"""The teacher: a DQN that learns from batches and tells its Q-values to whoever asks."""
+"""Teachers: each offers `update`, a `lesson` for whoever asks, and its state. Students never ask which kind it is."""
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distributed_kd.learning.trainable import Trainable, as_one_vector
+from distributed_kd.learning.follower import Follower
+from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.trainable import Trainable, copied, refill
 from distributed_kd.maths.temporal_difference import double_q_learning_target, q_learning_target, td_loss
+from distributed_kd.networks import load_flat
+from distributed_kd.networks.ensemble import Ensemble
 from distributed_kd.policy_config import TeacherConfig
-from distributed_kd.records import State
+from distributed_kd.records import Evaluation, State
 
 
 class Teacher:
     """Deep Q-learning (Mnih et al. 2015) with a target network; double (van Hasselt et al. 2016) and n-step as set."""
 
     def __init__(self, network: nn.Module, config: TeacherConfig):
-        self._double, self._target_update = config.double, config.target_update
-        self._target = copy.deepcopy(network).requires_grad_(False)
-        self._target_flat = as_one_vector(self._target)
+        self._double = config.double
+        self._target = Follower(network, config.target_update)
         self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
+        self._average = Follower(network, config.average_rate) if config.teaches == "average" else None
+        self._best = _BestSoFar(network) if config.teaches == "best" else None
         self.network = network
+        taught = {"target": self._target, "average": self._average}.get(config.teaches)
+        self._teaches = taught.network if taught else network
         self.updates = 0
 
-    def update(
-        self,
-        observation: Tensor,
-        action: Tensor,
-        n_step_return: Tensor,
-        discount: Tensor,
-        next_observation: Tensor,
-        progress: float,
-    ) -> dict[str, Tensor]:
-        """One DQN update from a batch: observation [B, *shape], the others as in `records.Batch`. Returns 0-d tensors."""
+    def update(self, steps: Steps, progress: float) -> dict[str, Tensor]:
+        """One DQN update from a batch. Returns 0-d tensors."""
         with torch.no_grad():
-            q_t = self._target(next_observation)
+            q_t = self._target.network(steps.next_observation)
             if self._double:
-                target = double_q_learning_target(q_t, self.network(next_observation), n_step_return, discount)
+                selector = self.network(steps.next_observation)
+                target = double_q_learning_target(q_t, selector, steps.n_step_return, steps.discount)
             else:
-                target = q_learning_target(q_t, discount, n_step_return)
-        q_tm1 = self.network(observation)
-        loss = td_loss(q_tm1, action, target)
+                target = q_learning_target(q_t, steps.discount, steps.n_step_return)
+        q_tm1 = self.network(steps.observation)
+        loss = td_loss(q_tm1, steps.action, target)
         norm = self._trained.step(loss, progress)
         self.updates += 1
-        self._follow()
+        self._target.follow(self.updates)
+        if self._average:
+            self._average.follow(self.updates)
         return {"loss": loss.detach(), "grad_norm": norm, "q_mean": q_tm1.detach().mean()}
 
     @torch.no_grad()
-    def targets(self, observation: Tensor) -> Tensor:
-        """Q-values [B, A] as the teacher has them now; no gradient leads back to it."""
-        return self.network(observation)
+    def lesson(self, observation: Tensor) -> Lesson:
+        """What is taught of these observations [B, *shape] now; no gradient leads back to the teacher."""
+        network = self._best.network if self._best and self._best.found else self._teaches
+        return Lesson(observation, *network.trace(observation))
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Bring the target network nearer: whole, every so many updates, or by a Polyak share at every one."""
-        if self._target_update < 1:
-            self._target_flat.lerp_(self._trained.flat, self._target_update)
-        elif self.updates % int(self._target_update) == 0:
-            self._target_flat.copy_(self._trained.flat)
+    def heed(self, evaluation: Evaluation) -> None:
+        """Take an evaluation in: the best teacher so far teaches, where that is asked for."""
+        if self._best:
+            self._best.heed(evaluation)
 
     def state(self) -> State:
-        target = {name: value.clone() for name, value in self._target.state_dict().items()}
-        return {"trained": self._trained.state(), "target": target, "updates": self.updates}
+        state = {"trained": self._trained.state(), "target": self._target.state(), "updates": self.updates}
+        if self._average:
+            state["average"] = self._average.state()
+        if self._best:
+            state["best"] = self._best.state()
+        return state
 
     def restore(self, state: State) -> None:
         self._trained.restore(state["trained"])
-        self._target.load_state_dict({name: torch.as_tensor(value) for name, value in state["target"].items()})
+        self._target.restore(state["target"])
+        if self._average:
+            self._average.restore(state["average"])
+        if self._best:
+            self._best.restore(state["best"])
         self.updates = state["updates"]
+
+
+class _BestSoFar:
+    """The teacher as it was at the best evaluation; until there was one, nobody."""
+
+    def __init__(self, network: nn.Module):
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self._return = -np.inf
+
+    @property
+    def found(self) -> bool:
+        return self._return > -np.inf
+
+    def heed(self, evaluation: Evaluation) -> None:
+        mean = float(np.mean(evaluation.scores["teacher"].returns))
+        if mean > self._return:
+            self._return = mean
+            load_flat(self.network, evaluation.teacher)
+
+    def state(self) -> State:
+        return {"network": copied(self.network), "return": self._return if self.found else None}
+
+    def restore(self, state: State) -> None:
+        refill(self.network, state["network"])
+        self._return = -np.inf if state["return"] is None else state["return"]
+
+
+class FrozenTeacher:
+    """A network that was trained elsewhere and is left as it is."""
+
+    def __init__(self, network: nn.Module):
+        self.network = network.requires_grad_(False)
+        self.updates = 0
+
+    def update(self, steps: Steps | None = None, progress: float = 0.0) -> dict[str, Tensor]:
+        """Counts the update; learns nothing."""
+        self.updates += 1
+        return {}
+
+    @torch.no_grad()
+    def lesson(self, observation: Tensor) -> Lesson:
+        return Lesson(observation, *self.network.trace(observation))
+
+    def heed(self, evaluation: Evaluation) -> None:
+        """Nothing changes: the teacher is the same before and after every evaluation."""
+
+    def state(self) -> State:
+        return {"trained": {"network": copied(self.network)}, "updates": self.updates}
+
+    def restore(self, state: State) -> None:
+        refill(self.network, state["trained"]["network"])
+        self.updates = state["updates"]
+
+
+class Peers(FrozenTeacher):
+    """No teacher: the students teach each other, and what stands for the teacher is all of them together.
+
+    Each student learns from the others combined (deep mutual learning, Zhang et al. 2018, 1706.00384); with `best`, from
+    the one that scored best when they were last evaluated (PIEKD: Hong et al. 2020, 2002.00149), which then keeps to itself.
+    """
+
+    def __init__(self, network: Ensemble, names: tuple[str, ...], config: TeacherConfig):
+        super().__init__(network)
+        for parameter in network.members.parameters():
+            parameter.requires_grad_(True)  # they are the students' own, and learn as such
+        self._names, self._by_score, self._leader = names, config.combine == "best", ""
+
+    @torch.no_grad()
+    def lesson(self, observation: Tensor) -> Lesson:
+        network: Ensemble = self.network
+        each, weight = network.each(observation), network.weight
+        together = network.combined(each, weight)
+        if self._leader:
+            return Lesson(observation, together, leader=self._leader)
+        others = 1.0 - torch.eye(len(self._names), device=weight.device)
+        return Lesson(observation, together, q_for={n: network.combined(each, others[i]) for i, n in enumerate(self._names)})
+
+    @torch.no_grad()
+    def heed(self, evaluation: Evaluation) -> None:
+        if self._by_score:
+            means = [float(np.mean(evaluation.scores[name].returns)) for name in self._names]
+            self._leader = self._names[int(np.argmax(means))]
+            self.network.weight.zero_()[self._names.index(self._leader)] = 1.0
+
+    def state(self) -> State:
+        return {**super().state(), "leader": self._leader}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self._leader = state["leader"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from distributed_kd.maths.distillation import action_gap, auto_temperature
+from distributed_kd.maths.targets import action_gap, auto_temperature
 
 GAP_MEMORY = 0.99
 """Share of the running action gap that one batch leaves in place: it follows the teacher within some hundred updates"""

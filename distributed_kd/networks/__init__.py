@@ -1,5 +1,7 @@
 """Networks by name, how they are built from a seed, and their parameters as one flat vector."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,9 +22,34 @@ def build(config: NetworkConfig, spec: EnvSpec, seed: int = 0, dueling: bool = F
         return MLP(int(np.prod(spec.observation_shape)), config.hidden, spec.actions, dueling)
 
 
+@torch.no_grad()
+def layer_shapes(network: nn.Module, spec: EnvSpec) -> list[tuple[int, ...]]:
+    """What one observation becomes in each hidden layer, first to last: (width,) or (channels, height, width)."""
+    device = next(network.parameters()).device
+    _, layers = network.trace(torch.zeros((1, *spec.observation_shape), device=device))
+    return [tuple(layer.shape[1:]) for layer in layers]
+
+
 def parameter_count(network: nn.Module) -> int:
     """Numbers that training sets."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def transfer(network: nn.Module, parameters: Mapping[str, NDArray[np.float32]]) -> list[str]:
+    """Copy the parameters that fit, by name and shape, into a network; gives the names of those that did not, sorted."""
+    own = dict(network.named_parameters())
+    fitting = {name for name, one in own.items() if name in parameters and tuple(one.shape) == parameters[name].shape}
+    # A weight and its bias are one layer: an output layer for other actions must not keep half of the old one.
+    misfits = {_layer_of(name) for name in own if name not in fitting}
+    new = sorted(name for name in own if _layer_of(name) in misfits)
+    for name in fitting.difference(new):
+        own[name].copy_(torch.tensor(parameters[name]))
+    return new
+
+
+def _layer_of(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def to_flat(network: nn.Module) -> NDArray[np.float32]:

@@ -24,7 +24,18 @@ class MLP(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """[B, *shape] -> [B, A]."""
-        features = self.body(observation.flatten(1).to(torch.float32))
+        return self._head(self.body(observation.flatten(1).to(torch.float32)))
+
+    def trace(self, observation: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """[B, *shape] -> the outputs [B, A], as of `forward`, and what each hidden layer gives [B, width], first to last."""
+        features, hidden = observation.flatten(1).to(torch.float32), []
+        for layer in self.body:
+            features = layer(features)
+            if isinstance(layer, nn.ReLU):
+                hidden.append(features)
+        return self._head(features), tuple(hidden)
+
+    def _head(self, features: Tensor) -> Tensor:
         advantage = self.advantage(features)
         if self.value is None:
             return advantage

@@ -1,12 +1,19 @@
 """Networks, batches and comparisons to learn with, all from seeds."""
 
+import copy
+import dataclasses
+import math
+
 import numpy as np
 import torch
 
 from distributed_kd import networks
 from distributed_kd.learning.learner import Learner
+from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.students import Student
+from distributed_kd.networks.ensemble import Ensemble
 from distributed_kd.policy_config import NetworkConfig, TeacherConfig
-from distributed_kd.records import Batch, EnvSpec
+from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, PolicyScore
 from distributed_kd.student_config import StudentConfig
 
 SPEC = EnvSpec("Numbers", (4,), "float32", 3)
@@ -35,18 +42,97 @@ def batches(count, size=16, seed=0, scale=1.0):
             n_step_return=(scale * random.normal(size=size)).astype(np.float32),
             discount=random.choice([0.0, 0.9, 0.81, 0.729], size).astype(np.float32),
             next_observation=random.normal(size=(size, 4)).astype(np.float32),
+            probability=random.uniform(0.1, 1.0, size).astype(np.float32),
         )
         for _ in range(count)
     ]
 
 
 def learner_of(students=(), teacher=None, hidden=(16,)):
-    """A learner of the teacher and those of FIVE_STUDENTS, or with configurations of their own."""
+    """A learner of the teacher and those of FIVE_STUDENTS, or with configurations of their own; or of peers."""
     students = students if isinstance(students, dict) else {name: FIVE_STUDENTS[name] for name in students}
     # Each from a seed of its own name, whatever others there are.
     named = {"teacher": network(*hidden, seed=1000)}
     named |= {name: network(8, 8, seed=sum(name.encode())) for name in students}
-    return Learner(networks=named, teacher=teacher or TeacherConfig(target_update=3), students=students, device=CPU)
+    if teacher and teacher.is_peers:
+        named["teacher"] = Ensemble([named[name] for name in students], teacher.combine)
+    return Learner(
+        networks=named,
+        spec=SPEC,
+        teacher=teacher or TeacherConfig(target_update=3),
+        students=students,
+        seeds={name: sum(name.encode()) for name in students},
+        device=CPU,
+    )
+
+
+def student_of(net, config, teacher=None, seed=0):
+    """A student with a network, and the layers of a teacher's network to learn from."""
+    shapes = networks.layer_shapes(net, SPEC)
+    teacher_shapes = networks.layer_shapes(teacher or network(16), SPEC)
+    return Student(net, config, shapes, teacher_shapes, math.prod(shapes[-1] if shapes else SPEC.observation_shape), seed)
+
+
+def learn(student, observation, teacher_q, temperature, progress, measure):
+    """One update of a student from Q-values alone."""
+    return student.update(Lesson(observation, teacher_q), temperature, progress, measure)
+
+
+def as_lesson(teacher, observation):
+    """What a network says of observations, as a teacher that stands still would."""
+    with torch.no_grad():
+        return Lesson(observation, *teacher.trace(observation))
+
+
+def at_zero(*hidden):
+    """A network whose outputs are its biases, all 0: what it learns in one step can be worked by hand."""
+    net = network(*hidden)
+    with torch.no_grad():
+        net.advantage.weight.zero_()
+        net.advantage.bias.zero_()
+    return net
+
+
+def with_own_steps(with_batches, names):
+    """The same batches with steps beside them from the lanes of some students."""
+    return [
+        dataclasses.replace(batch, own={name: batches(1, seed=1000 * place + sum(name.encode()))[0] for name in names})
+        for place, batch in enumerate(with_batches)
+    ]
+
+
+def scores(teacher_parameters=None, **means):
+    """An evaluation with these mean returns by policy; random scores 0."""
+    played = {name: PolicyScore((mean - 1.0, mean + 1.0), (1, 1), 0) for name, mean in {RANDOM: 0.0, **means}.items()}
+    return Evaluation(0, 0.0, played, np.zeros(0, np.float32) if teacher_parameters is None else teacher_parameters)
+
+
+def bare_dqn(online, config, with_batches, progresses):
+    """Deep Q-learning in plain PyTorch, written out: the online network's parameters after every update."""
+    target = copy.deepcopy(online)
+    adam = torch.optim.Adam(online.parameters(), lr=config.learning_rate)
+    for number, (batch, progress) in enumerate(zip(with_batches, progresses, strict=True), start=1):
+        observation, action, returns, discount, following, _ = vars(steps(batch)).values()
+        rows = torch.arange(len(action))
+        with torch.no_grad():
+            action_t = (online if config.double else target)(following).argmax(1)
+            goal = returns + discount * target(following)[rows, action_t]
+        error = (goal - online(observation)[rows, action]).abs()
+        loss = torch.where(error <= 1.0, 0.5 * error**2, error - 0.5).mean()
+        for group in adam.param_groups:
+            group["lr"] = config.learning_rate * (1 - progress + progress * config.learning_rate_end)
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(online.parameters(), config.max_grad_norm)
+        adam.step()
+        if config.target_update >= 1:
+            if number % config.target_update == 0:
+                target = copy.deepcopy(online)
+        else:
+            with torch.no_grad():
+                for ours, theirs in zip(target.parameters(), online.parameters(), strict=True):
+                    ours.copy_((1 - config.target_update) * ours + config.target_update * theirs)
+        yield networks.to_flat(online), loss.item()
 
 
 def trained(learner, with_batches, progress=0.5):
@@ -55,10 +141,9 @@ def trained(learner, with_batches, progress=0.5):
     return learner
 
 
-def tensors(batch):
-    """The arguments of Teacher.update, but for the progress."""
-    columns = (batch.observation, batch.action, batch.n_step_return, batch.discount, batch.next_observation)
-    return [torch.tensor(column) for column in columns]
+def steps(batch):
+    """A batch as the teacher takes it."""
+    return Steps.of(batch, CPU)
 
 
 def as_stored(state):

@@ -22,13 +22,17 @@ def _learner(device: str) -> Learner:
     }
     students = {"tiny": StudentConfig(NetworkConfig(hidden=(16,)), temperature="auto")}
     teacher = TeacherConfig(NetworkConfig(hidden=(64, 64)), target_update=0.01)
-    return Learner(networks=networks, teacher=teacher, students=students, device=torch.device(device))
+    return Learner(
+        networks=networks, spec=SPEC, teacher=teacher, students=students, seeds={"tiny": 3}, device=torch.device(device)
+    )
 
 
 def _batch(random: np.random.Generator) -> Batch:
     observation, following = random.normal(size=(2, 32, 4)).astype(np.float32)
     reward = random.normal(size=32).astype(np.float32)
-    return Batch(observation, random.integers(0, 3, 32), reward, np.full(32, 0.99, np.float32), following)
+    return Batch(
+        observation, random.integers(0, 3, 32), reward, np.full(32, 0.99, np.float32), following, np.ones(32, np.float32)
+    )
 
 
 def test_gpu_and_cpu_learn_the_same():

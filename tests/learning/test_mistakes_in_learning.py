@@ -5,9 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from learning_samples import FIVE_STUDENTS, as_stored, batches, learner_of, network, tensors, to_bytes, trained
+from learning_samples import (
+    FIVE_STUDENTS,
+    as_stored,
+    batches,
+    learn,
+    learner_of,
+    network,
+    steps,
+    student_of,
+    to_bytes,
+    trained,
+)
 
-from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import Teacher
 from distributed_kd.maths.distillation import LOSSES
 from distributed_kd.policy_config import TeacherConfig
@@ -30,7 +40,7 @@ def test_mistake_8_a_teacher_that_was_never_trained():
     batch = dataclasses.replace(batch, discount=np.zeros_like(batch.discount))
 
     def error():
-        q = learner.teacher.targets(torch.tensor(batch.observation)).numpy()
+        q = learner.teacher.lesson(torch.tensor(batch.observation)).q.numpy()
         return np.abs(q[np.arange(16), batch.action] - batch.n_step_return).mean()
 
     before = error()
@@ -42,12 +52,12 @@ def test_mistake_8_a_teacher_that_was_never_trained():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_mistake_8_a_teacher_whose_gradient_is_not_cut(loss):
     teacher = Teacher(network(8), TeacherConfig())
-    observation = tensors(batches(1)[0])[0]
-    assert not teacher.targets(observation).requires_grad
+    observation = steps(batches(1)[0]).observation
+    assert not teacher.lesson(observation).q.requires_grad
     # Even from Q-values that carry a gradient, as a less careful teacher would give them, none comes back.
     careless = network(8, seed=3)
-    student = Student(network(8, seed=4), StudentConfig(loss=loss, temperature=1.0))
-    student.update(observation, careless(observation), torch.tensor(1.0), 0.0, measure=True)
+    student = student_of(network(8, seed=4), StudentConfig(loss=loss, temperature=1.0))
+    learn(student, observation, careless(observation), torch.tensor(1.0), 0.0, measure=True)
     assert all(parameter.grad is None for parameter in careless.parameters())
 
 
@@ -100,21 +110,21 @@ def test_mistake_13_bootstrapping_zero_where_the_discount_is_not():
     for discount in (0.0, 0.9):
         teacher = Teacher(network(8), TeacherConfig())
         same = dataclasses.replace(batch, discount=np.full(16, discount, np.float32))
-        q = teacher.targets(torch.tensor(batch.observation)).numpy()[np.arange(16), batch.action]
-        following = teacher.targets(torch.tensor(batch.next_observation)).numpy().max(1)
+        q = teacher.lesson(torch.tensor(batch.observation)).q.numpy()[np.arange(16), batch.action]
+        following = teacher.lesson(torch.tensor(batch.next_observation)).q.numpy().max(1)
         error = np.abs(batch.n_step_return + discount * following - q)
         losses.append(np.where(error <= 1, 0.5 * error**2, error - 0.5).mean())
-        assert teacher.update(*tensors(same), 0.0)["loss"].item() == pytest.approx(losses[-1], rel=1e-4)
+        assert teacher.update(steps(same), 0.0)["loss"].item() == pytest.approx(losses[-1], rel=1e-4)
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 
 def test_mistake_14_the_discount_of_one_step_for_that_of_n():
     """The batch's own discount is used, whatever gamma is: .729 stands for three steps."""
     (batch,) = batches(1)
-    results = [Teacher(network(8), TeacherConfig(gamma=gamma)).update(*tensors(batch), 0.0) for gamma in (0.9, 0.1)]
+    results = [Teacher(network(8), TeacherConfig(gamma=gamma)).update(steps(batch), 0.0) for gamma in (0.9, 0.1)]
     assert results[0]["loss"] == results[1]["loss"]
     once = dataclasses.replace(batch, discount=np.where(batch.discount > 0, 0.9, 0.0).astype(np.float32))
-    assert Teacher(network(8), TeacherConfig()).update(*tensors(once), 0.0)["loss"] != results[0]["loss"]
+    assert Teacher(network(8), TeacherConfig()).update(steps(once), 0.0)["loss"] != results[0]["loss"]
 
 
 def test_mistake_21_networks_that_share_memory():

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from learning_samples import as_stored, network
+from learning_samples import as_stored, learn, network, student_of
 
-from distributed_kd.learning.students import Student
-from distributed_kd.maths.distillation import LOSSES, agreement, target_entropy
+from distributed_kd.maths.distillation import LOSSES
+from distributed_kd.maths.targets import agreement, target_entropy
 from distributed_kd.networks import to_flat
 from distributed_kd.student_config import StudentConfig
 
@@ -25,10 +25,10 @@ def test_every_loss_teaches_the_teachers_actions(loss):
     observation = states()
     q = teacher_q(observation)
     assert (q.argmax(1).bincount(minlength=3) > 10).all(), "or one action everywhere would do"
-    student = Student(network(64, 64, seed=7), StudentConfig(loss=loss, temperature="auto", learning_rate=5e-3))
+    student = student_of(network(64, 64, seed=7), StudentConfig(loss=loss, temperature="auto", learning_rate=5e-3))
     before = agreement(student.network(observation), q)
     for _ in range(300):
-        logged = student.update(observation, q, AUTO, 0.0, measure=True)
+        logged = learn(student, observation, q, AUTO, 0.0, measure=True)
     assert before < 0.8
     assert agreement(student.network(observation), q) > 0.95
     assert logged["agreement"] > 0.95
@@ -39,9 +39,9 @@ def test_losses_on_values_bring_the_values_and_losses_on_policies_the_policy():
     observation = states(32)
     q = teacher_q(observation)
     for loss, goal in (("mse", q), ("huber", q), ("kl", (q / 2.0).softmax(1)), ("kl_q", (q / 2.0).softmax(1))):
-        student = Student(network(64, 64, seed=7), StudentConfig(loss=loss, temperature=2.0, learning_rate=5e-3))
+        student = student_of(network(64, 64, seed=7), StudentConfig(loss=loss, temperature=2.0, learning_rate=5e-3))
         for _ in range(400):
-            student.update(observation, q, AUTO, 0.0, measure=False)
+            learn(student, observation, q, AUTO, 0.0, measure=False)
         output = student.network(observation)
         reached = {"kl": output.softmax(1), "kl_q": (output / 2.0).softmax(1)}.get(loss, output)
         assert (reached - goal).abs().mean() < 0.05
@@ -53,9 +53,9 @@ def test_an_update_worked_by_hand(loss):
     with torch.no_grad():
         net.advantage.weight.zero_()
         net.advantage.bias.zero_()
-    student = Student(net, StudentConfig(loss=loss, temperature=2.0, learning_rate=0.1, max_grad_norm=1e9))
+    student = student_of(net, StudentConfig(loss=loss, temperature=2.0, learning_rate=0.1, max_grad_norm=1e9))
     observation, q = torch.zeros(1, 4), torch.tensor([[2.0, 0.0, -2.0]])
-    logged = student.update(observation, q, AUTO, 0.0, measure=True)
+    logged = learn(student, observation, q, AUTO, 0.0, measure=True)
     p = (q / 2).softmax(1)
     # From outputs of 0: the sum of squares 8, or log 3 less the entropy of the target. Gradients -2q, or 1/3 - p.
     entropy = -(p * p.log()).sum()
@@ -75,8 +75,8 @@ def test_auto_takes_the_running_temperature_and_a_number_stays():
     observation = states(8)
     q = teacher_q(observation)
     for temperature, expected in (("auto", 0.25), (0.7, 0.7)):
-        student = Student(network(8), StudentConfig(temperature=temperature))
-        logged = student.update(observation, q, AUTO, 0.0, measure=True)
+        student = student_of(network(8), StudentConfig(temperature=temperature))
+        logged = learn(student, observation, q, AUTO, 0.0, measure=True)
         assert logged["temperature"].item() == pytest.approx(expected)
         assert logged["teacher_entropy"].item() == pytest.approx(target_entropy(q, expected).item())
 
@@ -84,23 +84,23 @@ def test_auto_takes_the_running_temperature_and_a_number_stays():
 def test_measuring_changes_nothing_and_is_not_done_unasked():
     observation = states(8)
     q = teacher_q(observation)
-    measured, unmeasured = (Student(network(8), StudentConfig()) for _ in range(2))
+    measured, unmeasured = (student_of(network(8), StudentConfig()) for _ in range(2))
     for _ in range(5):
-        assert measured.update(observation, q, AUTO, 0.0, measure=True)
-        assert unmeasured.update(observation, q, AUTO, 0.0, measure=False) == {}
+        assert learn(measured, observation, q, AUTO, 0.0, measure=True)
+        assert learn(unmeasured, observation, q, AUTO, 0.0, measure=False) == {}
     assert to_flat(measured.network).tobytes() == to_flat(unmeasured.network).tobytes()
 
 
 def test_restored_it_goes_on_to_the_byte():
     config = StudentConfig(temperature="auto", learning_rate_end=0.2)
-    first, second = Student(network(8), config), Student(network(8, seed=1), config)
+    first, second = student_of(network(8), config), student_of(network(8, seed=1), config)
     observation = states(16)
     q = teacher_q(observation)
     for number in range(5):
-        first.update(observation, q, AUTO, number / 20, False)
+        learn(first, observation, q, AUTO, number / 20, False)
     second.restore(as_stored(first.state()))
     assert second.updates == 5
     for number in range(5, 12):
         for student in (first, second):
-            student.update(observation, q, AUTO, number / 20, False)
+            learn(student, observation, q, AUTO, number / 20, False)
         assert to_flat(second.network).tobytes() == to_flat(first.network).tobytes()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from learning_samples import as_stored, network
 
-from distributed_kd.learning.trainable import Trainable, as_one_vector
+from distributed_kd.learning.trainable import Trainable, as_one_vector, selected
 from distributed_kd.networks import to_flat
 
 
@@ -19,7 +19,7 @@ def test_a_network_laid_into_one_vector_computes_as_before():
     net = network(8, 5, dueling=True)
     before, observation = to_flat(net), torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
     expected = net(observation)
-    flat = as_one_vector(net)
+    flat = as_one_vector(net.parameters())
     np.testing.assert_array_equal(flat.numpy(), before)
     assert torch.equal(net(observation), expected)
     # The vector is the network: what is written into one is read from the other.
@@ -104,3 +104,36 @@ def test_restored_from_what_was_stored_it_goes_on_to_the_byte(before):
 def test_another_networks_state_is_refused():
     with pytest.raises(RuntimeError):
         Trainable(network(8), 1e-2, 1.0, 1.0).restore(Trainable(network(9), 1e-2, 1.0, 1.0).state())
+
+
+@pytest.mark.parametrize(
+    ("trainable", "names"),
+    [
+        ("head", ["advantage.weight", "advantage.bias", "value.weight", "value.bias"]),
+        ("body.0.*", ["body.0.weight", "body.0.bias"]),
+        ("*.bias", ["body.0.bias", "advantage.bias", "value.bias"]),
+        ("Head", []),
+    ],
+)
+def test_parameters_by_name(trainable, names):
+    net = network(8, dueling=True)
+    assert list(selected(net, trainable)) == names
+    assert list(selected(net, "all")) == [name for name, _ in net.named_parameters()]
+
+
+def test_what_trains_along_takes_part_in_the_clip_and_not_in_the_network():
+    net, extra = network(), torch.nn.Linear(1, 1, bias=False)
+    size, before = len(to_flat(net)), extra.weight.item()
+    trainable = Trainable(net, 0.01, 1.0, 1.0, "*.bias", extra)
+    # Gradients of 2, 0 and 0 for the biases and 1.5 beside them: 2.5 in all, scaled down to 1.
+    norm = trainable.step(2 * net(torch.ones(1, 4))[0, 0] + 1.5 * extra.weight.sum(), 0.0)
+    assert norm.item() == pytest.approx(2.5)
+    assert net.advantage.bias.grad.tolist() == pytest.approx([0.8, 0.0, 0.0])
+    assert extra.weight.grad.item() == pytest.approx(0.6)
+    assert extra.weight.item() == pytest.approx(before - 0.01, abs=1e-6)
+    assert net.advantage.weight.grad is None
+    assert len(to_flat(net)) == size
+    assert len(trainable.flat) == 3 + 1
+    other = torch.nn.Linear(1, 1, bias=False)
+    Trainable(network(seed=1), 0.01, 1.0, 1.0, "*.bias", other).restore(as_stored(trainable.state()))
+    assert torch.equal(other.weight, extra.weight)

@@ -1,26 +1,23 @@
-"""Mistakes seen in published code, each one a test that goes red when somebody makes it here."""
+"""Mistakes seen in published code, each one a test that goes red when somebody makes it here.
+
+Those in the losses between layers, and in those of a student's own steps, stand with the other tests of these.
+"""
 
 from math import log
 
 import numpy as np
 import pytest
 import torch
+from loss_samples import EVERY_LOSS, losses, random_outputs
 
-from distributed_kd.maths import distillation, schedules, statistics, temporal_difference
+from distributed_kd.maths import distillation, schedules, statistics, targets, temporal_difference
+from distributed_kd.student_config import ON_THE_SCALE_OF_Q
 
-EVERY_LOSS = pytest.mark.parametrize("loss", distillation.LOSSES.values(), ids=distillation.LOSSES.keys())
-SOFT_LOSSES = {name: distillation.LOSSES[name] for name in ("kl", "kl_q", "kl_hinton", "cross_entropy")}
-EVERY_SOFT_LOSS = pytest.mark.parametrize("loss", SOFT_LOSSES.values(), ids=SOFT_LOSSES.keys())
-
-
-def random_outputs(batch=4, actions=3):
-    generator = torch.Generator().manual_seed(0)
-    student, teacher_q = torch.randn(2, batch, actions, dtype=torch.float64, generator=generator)
-    return student, teacher_q
+EVERY_SOFT_LOSS = losses("kl", "kl_q", "kl_hinton", "kl_reverse", "jsd", "cross_entropy", "dkd", "hard_soft")
 
 
 def test_mistake_1_cross_entropy_against_raw_teacher_outputs():
-    student, teacher_q = random_outputs()
+    student, teacher_q = random_outputs(batch=4)
     loss = distillation.cross_entropy(student, teacher_q, 1.0)
     # Probabilities do not change where every value moves by the same amount; raw outputs as weights do.
     torch.testing.assert_close(distillation.cross_entropy(student, teacher_q + 7.0, 1.0), loss)
@@ -31,7 +28,7 @@ def test_mistake_1_cross_entropy_against_raw_teacher_outputs():
 
 @EVERY_SOFT_LOSS
 def test_mistake_2_divergence_of_values_that_are_no_probabilities(loss):
-    student, teacher_q = random_outputs()
+    student, teacher_q = random_outputs(batch=4)
     expected = loss(student, teacher_q, 0.5)
     assert expected > 0
     torch.testing.assert_close(loss(student + 3.0, teacher_q, 0.5), expected)
@@ -40,7 +37,7 @@ def test_mistake_2_divergence_of_values_that_are_no_probabilities(loss):
 
 @EVERY_LOSS
 def test_mistake_3_a_loss_with_no_path_to_the_student(loss):
-    student, teacher_q = torch.nn.Linear(4, 3), random_outputs()[1].float()
+    student, teacher_q = torch.nn.Linear(4, 3), random_outputs(batch=4)[1].float()
     for parameter in student.parameters():
         torch.nn.init.zeros_(parameter)
     loss(student(torch.eye(4)), teacher_q, 0.5).backward()
@@ -50,7 +47,7 @@ def test_mistake_3_a_loss_with_no_path_to_the_student(loss):
 
 @EVERY_LOSS
 def test_mistake_4_softmax_or_sum_over_the_batch(loss):
-    student, teacher_q = random_outputs()
+    student, teacher_q = random_outputs(batch=4)
     alone = torch.stack([loss(student[i : i + 1], teacher_q[i : i + 1], 0.5) for i in range(len(student))])
     together = loss(student, teacher_q, 0.5)
     torch.testing.assert_close(together, alone.mean())
@@ -60,20 +57,22 @@ def test_mistake_4_softmax_or_sum_over_the_batch(loss):
 
 @EVERY_LOSS
 def test_mistake_5_a_mean_that_also_divides_by_the_number_of_actions(loss):
-    student, teacher_q = random_outputs()
+    student, teacher_q = random_outputs(batch=4)
     # Three more actions that neither would take, and on whose value both agree, change no sum over the actions.
     never = torch.full((len(student), 3), -1e4, dtype=student.dtype)
     more = loss(torch.cat([student, never], dim=-1), torch.cat([teacher_q, never], dim=-1), 1.0)
-    torch.testing.assert_close(more, loss(student, teacher_q, 1.0))
+    # The floor of kl_reverse leaves each of them e^-10 of the target, as if it were taken once in 22,000 times.
+    tolerance = 1e-3 if loss is distillation.kl_reverse else 1e-7
+    torch.testing.assert_close(more, loss(student, teacher_q, 1.0), rtol=tolerance, atol=0)
 
 
 @EVERY_LOSS
 def test_mistake_6_a_single_output_teaches_nothing(loss):
     with pytest.raises(AssertionError, match="single output"):
         loss(torch.randn(4, 1), torch.randn(4, 1), 1.0)
-    student = torch.zeros(1, 2, requires_grad=True)
-    loss(student, torch.tensor([[1.0, -1.0]]), 1.0).backward()
-    assert student.grad[0, 0] < 0 < student.grad[0, 1]
+    student = torch.zeros(1, 3, requires_grad=True)
+    loss(student, torch.tensor([[1.0, -1.0, -1.0]]), 1.0).backward()
+    assert student.grad[0, 0] < 0 < student.grad[0, 1:].sum()
 
 
 @EVERY_LOSS
@@ -84,6 +83,14 @@ def test_mistake_7_shapes_that_broadcast_in_silence(loss, shape):
         loss(student, torch.randn(shape), 1.0)
     with pytest.raises(AssertionError):
         loss(torch.randn(shape), student, 1.0)
+
+
+@EVERY_LOSS
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1), (1, 4)])
+def test_mistake_7_weights_that_broadcast_in_silence(loss, shape):
+    student, teacher_q = random_outputs(batch=4)
+    with pytest.raises(AssertionError):
+        loss(student, teacher_q, 1.0, weight=torch.ones(shape))
 
 
 def test_mistake_7_shapes_that_broadcast_in_silence_in_the_teachers_own_loss():
@@ -107,10 +114,10 @@ def test_mistake_7_shapes_that_broadcast_in_silence_in_the_teachers_own_loss():
 
 @EVERY_LOSS
 def test_mistake_8_a_teacher_whose_gradient_is_not_cut(loss):
-    student, teacher_q = random_outputs()
+    student, teacher_q = random_outputs(batch=4)
     student.requires_grad_()
     teacher_q.requires_grad_()
-    temperature = distillation.auto_temperature(distillation.action_gap(teacher_q).mean())
+    temperature = targets.auto_temperature(targets.action_gap(teacher_q).mean())
     assert not temperature.requires_grad
     loss(student, teacher_q, temperature).backward()
     assert teacher_q.grad is None
@@ -130,18 +137,18 @@ def test_mistake_8_a_target_whose_gradient_is_not_cut():
 def test_mistake_9_a_temperature_meant_for_rewards_of_another_scale():
     # As a trained CartPole teacher values its two actions.
     teacher_q = torch.tensor([[99.0, 100.0], [98.5, 97.0], [95.0, 95.5]])
-    assert distillation.target_entropy(teacher_q, 0.01).item() < 1e-6
+    assert targets.target_entropy(teacher_q, 0.01).item() < 1e-6
     entropies = []
     for scale in (0.01, 1.0, 100.0):
-        gap_mean = distillation.action_gap(scale * teacher_q).mean()
-        temperature = distillation.auto_temperature(gap_mean)
-        entropies.append(distillation.target_entropy(scale * teacher_q, temperature).item())
+        gap_mean = targets.action_gap(scale * teacher_q).mean()
+        temperature = targets.auto_temperature(gap_mean)
+        entropies.append(targets.target_entropy(scale * teacher_q, temperature).item())
     # The mean gap is 1, so log-odds are 3, 4.5 and 1.5: entropies .19, .06 and .47 nats.
     assert entropies == pytest.approx([0.2416] * 3, abs=2e-3)
 
 
 def test_mistake_10_policy_logits_on_a_head_that_holds_q_values():
-    _, teacher_q = random_outputs()
+    _, teacher_q = random_outputs(batch=4)
     q = teacher_q.clone().requires_grad_()
     distillation.kl_q(q, teacher_q, 0.01).backward()
     assert distillation.kl_q(q, teacher_q, 0.01).item() == pytest.approx(0.0, abs=1e-12)
@@ -149,20 +156,40 @@ def test_mistake_10_policy_logits_on_a_head_that_holds_q_values():
     # `kl` pulls the same head away, up to logits that are the values over the temperature.
     assert distillation.kl(q, teacher_q, 0.01) > 0.1
     torch.testing.assert_close(distillation.kl(teacher_q / 0.01, teacher_q, 0.01), torch.zeros((), dtype=q.dtype))
+    # What is said to keep the scale of Q has its optimum at the teacher's own values, wherever they are.
+    for name in ON_THE_SCALE_OF_Q:
+        apart = (10.0 * teacher_q).requires_grad_()  # by more than the margin of .8
+        distillation.LOSSES[name](apart, apart.detach(), 2.0).backward()
+        torch.testing.assert_close(apart.grad, torch.zeros_like(q))
     # The factor keeps the gradient of kl_q from growing as the temperature falls.
     student = (teacher_q + 10.0 * torch.eye(4, 3)).requires_grad_()
     distillation.kl_q(student, teacher_q, 1e-3).backward()
     assert 0.01 < student.grad.abs().max() <= 1.0 / len(student)
 
 
-@EVERY_SOFT_LOSS
+@losses("kl", "kl_q", "kl_hinton", "cross_entropy")
 def test_mistake_11_divergence_with_swapped_arguments_or_the_default_reduction(loss):
     # The student gives (3/4, 1/4) where the teacher gives (1/2, 1/2), in both of two rows.
     student = torch.tensor([[log(3), 0.0]] * 2, dtype=torch.float64)
     teacher_q = torch.zeros_like(student)
-    entropy = distillation.target_entropy(teacher_q, 1.0) if loss is distillation.cross_entropy else 0.0
+    entropy = targets.target_entropy(teacher_q, 1.0) if loss is distillation.cross_entropy else 0.0
     # 1/2 log(2/3) + 1/2 log 2. Swapped it is .1308; a mean over all elements gives half.
     assert (loss(student, teacher_q, 1.0) - entropy).item() == pytest.approx(log(4 / 3) / 2)
+    # The reverse is the one that swaps them, and as many rows weigh as one.
+    assert distillation.kl_reverse(student, teacher_q, 1.0).item() == pytest.approx(0.1308, abs=1e-4)
+
+
+def test_mistake_11_swapped_arguments_in_either_part_of_dkd():
+    # p_S = (6, 1, 1)/8 and (2, 3, 1)/6 where p_T = (2, 1, 1)/4. The first differs in the best action alone, (3/4, 1/4)
+    # for (1/2, 1/2): 1/2 log(4/3), .1438; swapped .1308. The second in both, (1/3, 2/3), and among the others.
+    teacher_q = torch.tensor([[log(2), 0.0, 0.0]] * 2, dtype=torch.float64)
+    student = torch.tensor([[log(6), 0.0, 0.0], [log(2), log(3), 0.0]], dtype=torch.float64)
+    # 1/2 log(3/2) + 1/2 log(3/4) = 1/2 log(9/8)
+    tckd = distillation.dkd(student, teacher_q, 1.0, beta=0.0)
+    assert tckd.item() == pytest.approx((log(4 / 3) + log(9 / 8)) / 4)
+    # 0, and (3/4, 1/4) for (1/2, 1/2)
+    nckd = distillation.dkd(student, teacher_q, 1.0, alpha=0.0, beta=1.0)
+    assert nckd.item() == pytest.approx(log(4 / 3) / 4)
 
 
 # Two steps cut off by a time limit, the true last observation, then the next episode from its reset. A row that is no

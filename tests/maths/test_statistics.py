@@ -54,12 +54,54 @@ def test_bootstrap_repeats_itself_for_a_seed_and_only_then():
     assert statistics.bootstrap_ci95(values, seed=1) != statistics.bootstrap_ci95(values, seed=2)
 
 
+def test_bootstrap_of_the_interquartile_mean_by_hand():
+    # Four draws from 0 0 0 100, the lowest and the highest cut: with at most one 100 the middle two give 0, with two 50,
+    # with three or four 100. Three or more have 4 (1/4)^3 3/4 + (1/4)^4 = 13/256, 5.1 %: more than the upper 2.5 %.
+    assert statistics.interquartile_ci95([0, 100, 0, 0]) == (0.0, 100.0)
+    # The plain mean comes to 100 only with four of them, 0.4 %, so its interval ends at 75.
+    assert statistics.bootstrap_ci95([0, 100, 0, 0]) == (0.0, 75.0)
+
+
+def test_below_four_values_both_intervals_are_one():
+    assert statistics.interquartile_ci95([3.0, 1.0, 8.0]) == pytest.approx(statistics.bootstrap_ci95([3.0, 1.0, 8.0]))
+
+
+def test_what_both_of_a_pair_share_drops_out():
+    # 10 - 9 and 0 - (-1): one more each time, although either alone spans ten.
+    assert statistics.paired_difference([10.0, 0.0], [9.0, -1.0]) == (1.0, 1.0, 1.0)
+
+
+def test_paired_difference_by_hand():
+    # Differences 2 and 0: means of resamples 0, 1 and 2 with 1/4, 1/2 and 1/4.
+    assert statistics.paired_difference([5.0, 7.0], [3.0, 7.0]) == (1.0, 0.0, 2.0)
+    # 1 2 3 100 -> the mean of 2 and 3.
+    assert statistics.paired_difference([101.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0])[0] == 2.5
+
+
+@settings(deadline=None, max_examples=50)
+@given(pairs=st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=1, max_size=12))
+def test_paired_difference_turns_its_sign_with_the_order(pairs):
+    first, second = zip(*pairs, strict=True)
+    difference, low, high = statistics.paired_difference(first, second)
+    turned = statistics.paired_difference(second, first)
+    assert turned == pytest.approx((-difference, -high, -low), abs=1e-6)
+    assert low - 1e-9 <= high
+
+
+@pytest.mark.parametrize(("first", "second"), [([1.0, 2.0], [1.0]), ([], []), ([[1.0]], [[1.0]])])
+def test_pairs_have_two_sides(first, second):
+    with pytest.raises(ValueError, match=r"pairs need|at least one"):
+        statistics.paired_difference(first, second)
+
+
 @pytest.mark.parametrize("values", [[], [[1.0, 2.0], [3.0, 4.0]]])
 def test_a_sample_is_flat_and_not_empty(values):
     with pytest.raises(ValueError, match="at least one"):
         statistics.bootstrap_ci95(values)
     with pytest.raises(ValueError, match="at least one"):
         statistics.interquartile_mean(values)
+    with pytest.raises(ValueError, match="at least one"):
+        statistics.interquartile_ci95(values)
 
 
 @settings(deadline=None, max_examples=50)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from distributed_kd.networks.mlp import MLP
@@ -42,3 +43,25 @@ def test_integer_and_double_observations_are_taken_as_float32():
     assert expected.dtype == torch.float32
     assert torch.equal(network(picture), expected)
     assert torch.equal(network(picture.double()), expected)
+
+
+def test_the_hidden_layers_worked_by_hand():
+    network = MLP(2, (2, 1), 2)
+    set_to(network.body[0], [[1.0, 1.0], [1.0, -1.0]], [0.5, 0.0])
+    set_to(network.body[2], [[2.0, 3.0]], [-8.0])
+    set_to(network.advantage, [[1.0], [-1.0]], [0.0, 0.0])
+    outputs, (first, second) = network.trace(torch.tensor([[1.0, 2.0], [3.0, 1.0]]))
+    # What the rectifiers let through: (3.5, -1) and (4.5, 2), then 7 - 8 and 9 + 6 - 8.
+    torch.testing.assert_close(first, torch.tensor([[3.5, 0.0], [4.5, 2.0]]))
+    torch.testing.assert_close(second, torch.tensor([[0.0], [7.0]]))
+    torch.testing.assert_close(outputs, torch.tensor([[0.0, 0.0], [7.0, -7.0]]))
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 3)])
+def test_outputs_are_the_same_whether_the_layers_are_asked_for_or_not(hidden, dueling):
+    network = MLP(4, hidden, 3, dueling)
+    picture = torch.tensor([[[0, 255], [7, 1]], [[3, 2], [1, 0]]], dtype=torch.uint8)
+    outputs, layers = network.trace(picture)
+    assert torch.equal(outputs, network(picture))
+    assert [layer.shape for layer in layers] == [(2, width) for width in hidden]
