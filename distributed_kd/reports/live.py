@@ -13,6 +13,8 @@ from distributed_kd.training.journal import Snapshot
 
 LINE_SECONDS = 10.0
 """Time between two plain lines"""
+MOST_ON_A_LINE, BEST_ON_A_LINE = 7, 4
+"""Policies that a plain line has room for; of more it names the teacher, the best students and the worst"""
 
 
 class Screen:
@@ -45,7 +47,11 @@ class Screen:
 
     def line(self, snapshot: Snapshot) -> str:
         """A snapshot on one line."""
-        scores = "  ".join(f"{name} {snapshot.scores[name]:.1f}" for name in self._policies if name in snapshot.scores)
+        shown = [name for name in self._policies if name in snapshot.scores]
+        if len(shown) > MOST_ON_A_LINE:
+            students = sorted(shown[1:], key=lambda name: -snapshot.scores[name])
+            shown = [shown[0], *students[:BEST_ON_A_LINE], students[-1]]
+        scores = "  ".join(f"{name} {snapshot.scores[name]:.1f}" for name in shown)
         return (
             f"{snapshot.seconds:5.0f} s  {snapshot.phase:<10} {snapshot.progress:4.0%}  "
             f"{snapshot.env_steps:>9,} steps ({snapshot.env_steps_per_second:,.0f}/s)  "

@@ -1,37 +1,40 @@
 """The outcome of one run: its answer in a sentence, a table of teacher and students, and where everything lies."""
 
-import math
+from collections.abc import Mapping
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from distributed_kd.reports.curves import KEEPS, read_curves, steps_to_keep
 from distributed_kd.reports.picture import draw
+from distributed_kd.reports.ranking import best_first, rankings
+from distributed_kd.reports.shown import measured, number, percent
 from distributed_kd.storage.run_folder import RunFolder
-
-KEEPS = 0.95
-"""Normalised score from which a student is said to keep the teacher's score"""
 
 
 def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
-    """Print the outcome and draw its picture into the run's folder."""
+    """Print the outcome and draw its picture into the run's folder. Raises CheckpointError for damaged metrics."""
     console = Console(file=out, width=100, highlight=False)
-    console.print(table(summary))
-    for line in [answer(summary), "", *notes(summary)]:
+    steps = steps_to_keep(summary, read_curves(folder.metrics_file))
+    console.print(table(summary, steps))
+    for ranking in rankings(summary, steps):
+        console.print("", ranking)
+    for line in [answer(summary, steps), "", *notes(summary)]:
         console.print(line, soft_wrap=True, markup=False)
     if summary["status"] == "finished":
         picture = folder.path / "score_vs_size.svg"
-        draw([summary], picture)
+        draw({summary["env"]: [summary]}, picture)
         console.print(f"picture   {picture}", soft_wrap=True, markup=False)
     else:
         console.print(f"go on     python launch.py resume {folder.path}", soft_wrap=True, markup=False)
     console.print(f"run       {folder.path}", soft_wrap=True, markup=False)
 
 
-def table(summary: dict) -> Table:
-    """Teacher and students, largest first."""
-    teacher, made = summary["teacher"], Table(box=SIMPLE_HEAD, show_edge=False)
+def table(summary: dict, steps: Mapping[str, int | None]) -> Table:
+    """Teacher and students, largest first, of one size the best first."""
+    teacher, made = summary["teacher"], Table(box=SIMPLE_HEAD, show_edge=False, collapse_padding=True)
     for heading in (
         "policy",
         "parameters",
@@ -42,11 +45,15 @@ def table(summary: dict) -> Table:
         "agreement",
         "µs/decision",
     ):
-        made.add_column(heading, justify="left" if heading == "policy" else "right", no_wrap=True)
+        if heading == "policy":
+            made.add_column(heading, overflow="fold")
+        else:
+            made.add_column(heading, justify="right", no_wrap=True)
     made.add_row("teacher", f"{teacher['parameters']:,}", "100 %", *_returns(teacher), "1.000", "1.000",
                  number(teacher["decision_microseconds"], ".1f"))  # fmt: skip
-    students = sorted(summary["students"].items(), key=lambda item: -item[1]["parameters"])
-    for name, student in students:
+    students = summary["students"]
+    for name in sorted(best_first(students, summary, steps), key=lambda name: -students[name]["parameters"]):
+        student = students[name]
         made.add_row(name, f"{student['parameters']:,}", percent(student["parameter_share"]), *_returns(student),
                      number(student["normalised_score"], ".3f"), number(student["action_agreement"], ".3f"),
                      number(student["decision_microseconds"], ".1f"))  # fmt: skip
@@ -54,24 +61,28 @@ def table(summary: dict) -> Table:
     return made
 
 
-def answer(summary: dict) -> str:
-    """How small can the network be? One sentence."""
+def answer(summary: dict, steps: Mapping[str, int | None]) -> str:
+    """How small can the network be? One sentence; `steps` to 95 % decide between students as good as each other."""
     if summary["status"] != "finished":
         return f"The run was {summary['status']}: these are the scores of its newest evaluation while training."
     if not summary["teacher"]["return_mean"] > summary["random_return"]:
         return "The teacher plays no better than chance, so no share of its score says anything. Let it train longer."
-    keeping = [
-        (student["parameters"], name)
-        for name, student in summary["students"].items()
-        if student["normalised_score"] is not None and student["normalised_score"] >= KEEPS
-    ]
+    students = summary["students"]
+    keeping = [name for name, student in students.items() if measured(student["normalised_score"]) >= KEEPS]
     if not keeping:
         return f"No student kept {KEEPS:.0%} of the teacher's score."
-    name = min(keeping)[1]
-    student = summary["students"][name]
+    smallest = min(students[name]["parameters"] for name in keeping)
+    best, *others = best_first((name for name in keeping if students[name]["parameters"] == smallest), summary, steps)
+    share, score = percent(students[best]["parameter_share"]), students[best]["normalised_score"]
+    if not others:
+        return (
+            f"The smallest student that keeps {KEEPS:.0%} of the teacher's score is {best}: {share} of its parameters, "
+            f"normalised score {score:.3f}."
+        )
+    of_that_size = sum(student["parameters"] == smallest for student in students.values())
     return (
-        f"The smallest student that keeps {KEEPS:.0%} of the teacher's score is {name}: "
-        f"{percent(student['parameter_share'])} of its parameters, normalised score {student['normalised_score']:.3f}."
+        f"The smallest students that keep {KEEPS:.0%} of the teacher's score have {share} of its parameters: "
+        f"{1 + len(others)} of {of_that_size} of that size do, the best is {best} with a normalised score of {score:.3f}."
     )
 
 
@@ -90,13 +101,3 @@ def notes(summary: dict) -> list[str]:
 def _returns(scored: dict) -> tuple[str, str]:
     low, high = scored["return_ci95"]
     return number(scored["return_mean"], ".1f"), f"{number(low, '.1f')} … {number(high, '.1f')}"
-
-
-def number(value: float | None, form: str) -> str:
-    """A number, or a dash where nothing was measured."""
-    return "–" if value is None or math.isnan(value) else format(value, form)
-
-
-def percent(share: float) -> str:
-    """0.0057 as "0.57 %", 0.258 as "26 %"."""
-    return f"{share * 100:.2g} %" if share < 0.995 else f"{share * 100:.0f} %"

@@ -1,7 +1,7 @@
 """The picture of the answer: normalised score against size, one line per set of runs."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -13,20 +13,17 @@ from distributed_kd.storage.files import CONTROL
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4fa3", "#b8860b")
 
 
-def draw(summaries: Sequence[dict], path: Path) -> None:
-    """Write a picture (SVG or PNG by its ending) of one or many runs: a line per environment over its runs' mean.
+def draw(groups: Mapping[str, Sequence[dict]], path: Path) -> None:
+    """Write a picture (SVG or PNG by its ending) of the summaries of runs: a line per group, by name, over its runs' mean.
 
     Each run's students are dots; with several runs the band is their lowest to highest.
     """
     with matplotlib.rc_context({"svg.hashsalt": "distributed_kd", "font.size": 10}):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        by_environment: dict[str, list[dict]] = defaultdict(list)
-        for summary in summaries:
-            by_environment[summary["env"]].append(summary)
         drawn = [
-            _line(axes, environment, runs, colour)
-            for colour, (environment, runs) in zip(COLOURS * len(by_environment), by_environment.items(), strict=False)
+            _line(axes, name, runs, colour)
+            for colour, (name, runs) in zip(COLOURS * len(groups), groups.items(), strict=False)
         ]
         axes.axhline(1.0, color="#888888", linewidth=1, linestyle="--")
         axes.text(0.005, 1.0, " teacher", color="#666666", va="bottom", ha="left", transform=axes.get_yaxis_transform())
@@ -46,8 +43,8 @@ def draw(summaries: Sequence[dict], path: Path) -> None:
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
 
 
-def _line(axes, environment: str, runs: list[dict], colour: str) -> bool:
-    """Draw the runs of one environment; False where none of their scores is a number."""
+def _line(axes, name: str, runs: Sequence[dict], colour: str) -> bool:
+    """Draw the runs of one group; False where none of their scores is a number."""
     scores: dict[float, list[float]] = defaultdict(list)
     for run in runs:
         for student in run["students"].values():
@@ -55,7 +52,7 @@ def _line(axes, environment: str, runs: list[dict], colour: str) -> bool:
             if score is not None and np.isfinite(score):
                 scores[student["parameter_share"]].append(score)
     shares = sorted(scores)
-    label = CONTROL.sub("", environment) + (f", {len(runs)} seeds (band: lowest to highest)" if len(runs) > 1 else "")
+    label = CONTROL.sub("", name) + (f", {len(runs)} seeds (band: lowest to highest)" if len(runs) > 1 else "")
     axes.plot(shares, [np.mean(scores[share]) for share in shares], color=colour, marker="o", label=label)
     for share in shares:
         axes.scatter([share] * len(scores[share]), scores[share], color=colour, alpha=0.35, s=14)

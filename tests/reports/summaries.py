@@ -1,6 +1,7 @@
-"""Summaries of runs that never were, for the tests of what is printed and drawn."""
+"""Summaries and metrics of runs that never were, for the tests of what is printed and drawn."""
 
 import copy
+import json
 
 NAN = float("nan")
 
@@ -13,6 +14,7 @@ def student(parameters=100, score=0.9, share=0.1, **more):
         "return_ci95": [40.0, 60.0],
         "normalised_score": score,
         "action_agreement": 0.8,
+        "gap_weighted_agreement": 0.95,
         "decision_microseconds": 20.0,
         "episodes": 5,
         "updates": 10,
@@ -58,3 +60,16 @@ def unmeasured(value):
     gone = {"return_mean": value, "return_ci95": [value, value], "decision_microseconds": value}
     one = student(score=value, action_agreement=value, **gone)
     return summary({"a": one}, status="failed", random_return=value, teacher={**BASE["teacher"], **gone})
+
+
+def evaluation_line(env_steps, **returns):
+    """A line of metrics with one evaluation, as the journal writes it after more steps than it was asked at."""
+    policies = {name: {"return_mean": value, "normalised_score": 0.5, "length_mean": 7.0} for name, value in returns.items()}
+    evaluation = {**policies, "version": 3, "seconds": 0.5, "env_steps": env_steps}
+    return json.dumps({"time": 1.0, "env_steps": env_steps + 64, "updates": 1, "evaluation": evaluation})
+
+
+def write_metrics(folder, evaluations):
+    """metrics.jsonl of `(env_steps, returns by policy)`, one after the other."""
+    lines = [evaluation_line(env_steps, **returns) for env_steps, returns in evaluations]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")

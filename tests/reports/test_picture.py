@@ -11,8 +11,8 @@ from distributed_kd.reports.picture import draw
 HOSTILE = "<script>alert(1)</script> $\\frac$ & \x01 --> ]]>"
 
 
-def drawn(path, *summaries):
-    draw(summaries, path)
+def drawn(path, **groups):
+    draw(groups, path)
     return ElementTree.parse(path).getroot()
 
 
@@ -29,33 +29,35 @@ def drawn(path, *summaries):
 )
 def test_it_is_whole_whatever_the_scores(scores, tmp_path):
     students = {str(n): student(score=score, share=0.1 * (n + 1)) for n, score in enumerate(scores)}
-    root = drawn(tmp_path / "x.svg", summary(students))
+    root = drawn(tmp_path / "x.svg", one=[summary(students)])
     assert root.tag.endswith("svg")
 
 
 def test_a_name_is_only_a_name(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        root = drawn(tmp_path / "x.svg", summary({"a": student()}, env=HOSTILE))
+        root = drawn(tmp_path / "x.svg", **{HOSTILE: [summary({"a": student()})]})
     assert not any(element.tag.lower().endswith("script") for element in root.iter())
 
 
-def test_many_runs_of_many_environments(tmp_path):
-    runs = [
-        summary({"a": student(score=0.5 + seed / 10), "b": student(score=0.9, share=0.5)}, env=env, seed=seed)
-        for env in ("CartPole-v1", "Acrobot-v1", "One", "Two", "Three", "Four", "Five")
-        for seed in range(3)
-    ]
-    assert drawn(tmp_path / "x.svg", *runs).tag.endswith("svg")
+def test_many_runs_in_many_groups(tmp_path):
+    groups = {
+        group: [
+            summary({"a": student(score=0.5 + seed / 10), "b": student(score=0.9, share=0.5)}, seed=seed)
+            for seed in range(3)
+        ]
+        for group in ("CartPole-v1", "Acrobot-v1, acrobot", "Acrobot-v1, losses", "One", "Two", "Three", "Four")
+    }
+    assert drawn(tmp_path / "x.svg", **groups).tag.endswith("svg")
 
 
 def test_the_same_runs_give_the_same_file(tmp_path):
     one = summary({"a": student()})
-    draw([one], tmp_path / "a.svg")
-    draw([one], tmp_path / "b.svg")
+    draw({"one": [one]}, tmp_path / "a.svg")
+    draw({"one": [one]}, tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 def test_as_png(tmp_path):
-    draw([summary({"a": student()})], tmp_path / "x.png")
+    draw({"one": [summary({"a": student()})]}, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
