@@ -148,7 +148,7 @@ def dataset(words: list[str]) -> int:
     from distributed_kd.training import data_set
     from distributed_kd.training.preflight import check_run
 
-    for key, value, least in (("states", asked.states, 2), ("seed", asked.seed, 0)):
+    for key, value, least in (("states", asked.states, data_set.FEWEST), ("seed", asked.seed, 0)):
         if value < least:
             fix = f"Set --{key} {least} or more"
             raise ConfigurationError(Problem(f"bad {key}", key, value, f"it must be at least {least}", fix))

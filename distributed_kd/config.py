@@ -14,10 +14,10 @@ from distributed_kd.checks import at_least
 from distributed_kd.data_config import DataConfig, ReplayConfig, RolloutsConfig
 from distributed_kd.errors import Problem
 from distributed_kd.policy_config import TeacherConfig
-from distributed_kd.student_config import LAYER_LOSSES, StudentConfig
+from distributed_kd.student_config import BETWEEN_STATES, LAYER_LOSSES, StudentConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-RESERVED_NAMES = ("teacher", "random", "none")
+RESERVED_NAMES = ("teacher", "random", "none", "version", "seconds", "env_steps")
 
 
 @dataclass(frozen=True)
@@ -192,11 +192,17 @@ class RunConfig:
             yield Problem("no values to learn", f"students.{valued[0]}.{student.loss_key}", student.label, why, fix)
 
     def _data_problems(self, name: str, student: StudentConfig) -> Iterator[Problem]:
-        """A student that needs what a data set or the lanes do not give."""
+        """A student that needs what a data set, the lanes or a batch do not give."""
         key, own = f"students.{name}", student.learns_from_own_lanes
         if self.data.file and (student.td_weight or own):
             why, fix = "a data set holds states, no rewards", f"Use losses on the teacher's outputs, and --{key}.td_weight 0"
             yield Problem("no rewards to learn from", f"{key}.{student.loss_key}", student.label, why, fix)
+        if self.data.file and not any(term.until == 1 for term in student.terms):
+            why, fix = "no loss counts to the end, so nothing tells when it has learned enough", "Let one have until = 1"
+            yield Problem("no loss at the end", f"{key}.losses", student.label, why, fix)
+        if self.replay.batch_size == 1 and any(term.name in BETWEEN_STATES for term in student.terms):
+            why = f"{student.label} compares the states of a batch"
+            yield Problem("a batch of one", "replay.batch_size", 1, why, "Set --replay.batch_size 64")
         if own and not self.data.file and not self.rollouts.behaviour.students:
             why, fix = "policy_gradient learns from the student's own lanes", "Set --rollouts.behaviour.students 0.5"
             yield Problem("no lanes of its own", "rollouts.behaviour.students", 0, why, fix)

@@ -21,6 +21,8 @@ LossName = Literal[
 
 LAYER_LOSSES = ("hint", "attention", "relational", "similarity")
 """Losses between hidden layers"""
+BETWEEN_STATES = ("relational", "similarity")
+"""Losses that compare the states of a batch with each other"""
 TEACH_NO_ACTION = (*LAYER_LOSSES, "value")
 """Losses that leave the student's outputs untouched, so that another one must stand beside them"""
 ON_THE_SCALE_OF_Q = ("kl_q", "kl_hinton", "mse", "huber", "margin", "dkd")
@@ -30,7 +32,7 @@ VALUES_NEEDED = ("mse", "huber", "value")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "layer": LAYER_LOSSES, "teacher_layer": LAYER_LOSSES, "soft": ("hard_soft",), "hard": ("hard_soft",),
     "soft_weight": ("hard_soft",), "hard_weight": ("hard_soft",), "switch": ("hard_soft",), "alpha": ("dkd",),
-    "beta": ("dkd",), "margin": ("margin",), "kl_weight": ("policy_gradient",),
+    "beta": ("dkd",), "target": ("mse", "huber"), "margin": ("margin",), "kl_weight": ("policy_gradient",),
 }  # fmt: skip
 """Which losses read an option of `LossConfig`"""
 
@@ -67,6 +69,8 @@ class LossConfig:
     """dkd: factor before the divergence of the best action against all others"""
     beta: float = 8.0
     """dkd: factor before the divergence among the others"""
+    target: Literal["q", "advantage", "scaled"] = "q"
+    """mse, huber: the Q-values; less their mean over the actions; or less their mean and divided by their spread"""
     margin: float = 0.8
     """margin: by how much the teacher's action is to be valued above all others, in the unit of returns"""
     kl_weight: float = 1.0
@@ -120,7 +124,7 @@ class StudentConfig:
     target_noise: float = 0.0
     """Gaussian noise on the teacher's Q-values, in standard deviations of them over the batch"""
     distillation: Literal["constant", "linear", "performance"] = "constant"
-    """factor before all that comes from the teacher: 1; falling to 0 over the run; 1 - normalised score, at least 0"""
+    """factor before all that comes from the teacher: 1; falling to 0 over the run; or 1 - normalised score"""
     td_weight: float = 0.0
     """factor before the student's own temporal-difference error, as of a DQN; 0 = it learns from the teacher alone"""
     target_update: float = 500.0
@@ -161,7 +165,7 @@ class StudentConfig:
     @property
     def reads_values(self) -> bool:
         """It takes the teacher's outputs for returns, not only for preferences."""
-        return any({term.name, *term.output_losses} & {*VALUES_NEEDED} for term in self.terms)
+        return any({t.name, *t.output_losses} & {*VALUES_NEEDED} and t.target != "advantage" for t in self.terms)
 
     @property
     def learns_from_own_lanes(self) -> bool:
@@ -199,6 +203,12 @@ class StudentConfig:
             why = f"{logits[0]} makes the outputs logits, and a TD error needs Q-values"
             fix = f"Use {', '.join(ON_THE_SCALE_OF_Q[:-1])} or {ON_THE_SCALE_OF_Q[-1]}, or set --{key}.td_weight 0"
             yield Problem("two meanings of one output", where, ", ".join(names), why, fix)
+        if self.td_weight > 0 and any(term.target == "scaled" for term in self.terms):
+            why, fix = "a TD error needs Q-values on their own scale", 'Use target = "q" or "advantage"'
+            yield Problem("two meanings of one output", where, ", ".join(names), why, fix)
+        if self.smoothing and not ({*outputs} - {*VALUES_NEEDED, "margin"} or self.learns_from_own_lanes):
+            why, fix = f"{' and '.join(names)} learns no probabilities", f"Remove it, or add a loss such as kl to {where}"
+            yield Problem("option without effect", f"{key}.smoothing", self.smoothing, why, fix)
         if self.distillation != "constant" and not (self.td_weight or self.learns_from_own_lanes):
             why, fix = "nothing would be left to learn from", f"Set --{key}.td_weight 1, or --{key}.distillation constant"
             yield Problem("a teacher that fades", f"{key}.distillation", self.distillation, why, fix)

@@ -95,7 +95,7 @@ LINES = [
      " what it does. Set --rollouts.behaviour.beta 0 and --rollouts.behaviour.beta_end 0"),
     (f'{SEVERAL}\nteacher.weights = [0.7, 0.3]\nteacher.combine = "best"',
      "option without effect (teacher.weights=2): the best teaches alone. Remove it"),
-    (f'{SEVERAL}\nteacher.combine = "logsumexp"\nstudents.tiny = {{ loss = "hard_soft", losses = [{{ name = "hard_soft", soft = "mse" }}] }}',
+    (f'{SEVERAL}\nteacher.combine = "logsumexp"\nstudents.tiny.losses = [{{ name = "hard_soft", soft = "mse" }}]',
      "no values to learn (students.tiny.losses=hard_soft): logsumexp gives preferences, no returns. Set"
      " --teacher.combine mean, or another loss"),
     ('teacher.source = ["runs/a", " "]',
@@ -135,12 +135,23 @@ LINES = [
     ('teacher.teaches = "best"',
      "evaluations by time (evaluation.every_env_steps=0): teacher.teaches goes by evaluations, so time must not decide"
      " when. Set --evaluation.every_env_steps 2000"),
+    ('students.tiny = { loss = "mse", smoothing = 0.1 }',
+     "option without effect (students.tiny.smoothing=0.1): mse learns no probabilities. Remove it, or add a loss such as kl"
+     " to students.tiny.loss"),
+    ('students.tiny = { td_weight = 1, losses = [{ name = "mse", target = "scaled" }] }',
+     'two meanings of one output (students.tiny.losses=mse): a TD error needs Q-values on their own scale. Use target = "q"'
+     ' or "advantage"'),
+    ('data.file = "s.npz"\nstudents.tiny.losses = [{ name = "kl", until = 0.5 }]',
+     "no loss at the end (students.tiny.losses=kl): no loss counts to the end, so nothing tells when it has learned enough."
+     " Let one have until = 1"),
+    ('replay = { batch_size = 1 }\nstudents.tiny.loss = "relational"',
+     "a batch of one (replay.batch_size=1): kl+relational compares the states of a batch. Set --replay.batch_size 64"),
     ('students."a b" = {}',
      "bad student name (students='a b'): a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of teacher,"
-     " random, none. Rename it"),
+     " random, none, version, seconds, env_steps. Rename it"),
     ("students.Random = {}",
      "bad student name (students='Random'): a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of"
-     " teacher, random, none. Rename it"),
+     " teacher, random, none, version, seconds, env_steps. Rename it"),
     ("students.Tiny = {}",
      "two students alike (students=tiny, Tiny): the names differ in case only. Rename one"),
 ]  # fmt: skip

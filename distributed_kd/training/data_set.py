@@ -26,6 +26,8 @@ from distributed_kd.storage.sources import policy_parameters
 from distributed_kd.training.given import parts_of
 from distributed_kd.training.parts import Parts
 
+FEWEST = 10
+"""States of a set at least: part of them is held out"""
 LARGEST = 2**32
 """Bytes of a set of states that are read at most: it is meant to be small, and a file may lie about its size"""
 
@@ -113,8 +115,8 @@ def read(path: Path) -> DataSet:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
         raise CheckpointError(Problem("the set of states cannot be read", "data.file", path, why, fix)) from error
-    if observation.ndim < 2 or not len(observation) or not np.isfinite(observation.astype(np.float64)).all():
-        why = f"observations of shape {list(observation.shape)} must be at least one, and finite"
+    if observation.ndim < 2 or len(observation) < FEWEST or not np.isfinite(observation.astype(np.float64)).all():
+        why = f"observations of shape {list(observation.shape)} must be at least {FEWEST}, and finite"
         raise CheckpointError(Problem("the set of states cannot be used", "data.file", path, why, fix))
     return DataSet(observation, env, run)
 

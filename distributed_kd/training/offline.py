@@ -121,7 +121,9 @@ def read_shuffled(run: Run) -> np.ndarray:
     return observation[order]
 
 
-def _held_out_losses(learner: Learner, lesson: Lesson, temperature: torch.Tensor, names: frozenset[str]) -> dict[str, float]:
+def _held_out_losses(learner: Learner, lesson: Lesson, temperature: torch.Tensor, names: set[str]) -> dict[str, float]:
+    if not names:
+        return {}
     losses = [learner.students[name].held_out_loss(lesson, temperature) for name in sorted(names)]
     return dict(zip(sorted(names), torch.stack(losses).tolist(), strict=True))
 
