@@ -2,14 +2,13 @@
 
 import time
 
-import torch
-
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.learning.learner import Learner
-from distributed_kd.records import Evaluation, LearnerReport
+from distributed_kd.records import Evaluation
 from distributed_kd.replay.replay import Replay
 from distributed_kd.rollouts.evaluation import Evaluator
 from distributed_kd.rollouts.rollout import Rollout
+from distributed_kd.training.in_process import one_thread, report
 from distributed_kd.training.parts import device_of
 from distributed_kd.training.run import Run, Runner
 
@@ -21,12 +20,8 @@ def train(run: Run) -> Evaluation | None:
 
     Time decides only when to evaluate and when to save, and neither changes what is learned.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _train(run)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _train(run: Run) -> Evaluation | None:
@@ -102,19 +97,7 @@ def _learn(run: Run, replay: Replay, learner: Learner) -> None:
     else:
         receipt = replay.receipt()
     done = learner.updates - before
-    report = LearnerReport(
-        updates=learner.updates,
-        done=done,
-        busy_seconds=busy,
-        wait_seconds=0.0,
-        started=began,
-        ended=time.time(),
-        starved=done < most,
-        receipt=receipt,
-        updates_of=learner.updates_of,
-        losses=learner.losses(),
-    )
-    run.journal.learned(report)
+    run.journal.learned(report(learner, done, began, busy, receipt, starved=done < most))
     run.journal.counted(receipt)
 
 

@@ -13,9 +13,10 @@ import torch
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Lesson
 from distributed_kd.networks import load_flat, to_flat
-from distributed_kd.records import Evaluation, LearnerReport, Receipt, State
+from distributed_kd.records import Evaluation, Receipt, State
 from distributed_kd.rollouts.evaluation import Evaluator
 from distributed_kd.training.data_set import read
+from distributed_kd.training.in_process import one_thread, report
 from distributed_kd.training.parts import device_of
 from distributed_kd.training.run import Run, Runner
 
@@ -59,12 +60,8 @@ class HeldOut:
 
 def train(run: Run) -> Evaluation | None:
     """Learn from batches of the states until every student is done, then score them in the environment."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _train(run)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _train(run: Run) -> Evaluation | None:
@@ -96,7 +93,9 @@ def _train(run: Run) -> Evaluation | None:
             lesson = learner.teacher.lesson(learned[torch.from_numpy(rows).to(device)])
             temperature = learner.distil(lesson, learner.updates / updates, best.learning)
         best.look(learner, _held_out_losses(learner, held_out, temperature, best.learning))
-        _tell(run, learner, began, time.perf_counter() - clock, done)
+        busy = time.perf_counter() - clock
+        journal.learned(report(learner, done, began, busy, journal.receipt, starved=False))
+        journal.tick()
         if run.checkpoint_timer.due:
             save()
     save()
@@ -126,23 +125,6 @@ def _held_out_losses(learner: Learner, lesson: Lesson, temperature: torch.Tensor
         return {}
     losses = [learner.students[name].held_out_loss(lesson, temperature) for name in sorted(names)]
     return dict(zip(sorted(names), torch.stack(losses).tolist(), strict=True))
-
-
-def _tell(run: Run, learner: Learner, began: float, busy: float, done: int) -> None:
-    report = LearnerReport(
-        updates=learner.updates,
-        done=done,
-        busy_seconds=busy,
-        wait_seconds=0.0,
-        started=began,
-        ended=time.time(),
-        starved=False,
-        receipt=run.journal.receipt,
-        updates_of=learner.updates_of,
-        losses=learner.losses(),
-    )
-    run.journal.learned(report)
-    run.journal.tick()
 
 
 RUNNER = Runner("offline", train, goes_on_exactly=True)

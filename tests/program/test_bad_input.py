@@ -24,7 +24,10 @@ FILES = {
 }
 NO_FILE = "no such file or directory. Give the path of a TOML file"
 ONE_BOX = "Choose an environment whose observations are one Box"
-NAMES = "a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of teacher, random, none. Rename it"
+NAMES = (
+    "a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of teacher, random, none, "
+    "version, seconds, env_steps. Rename it"
+)
 AT_LEAST_1 = "it must be a finite number of at least 1."
 CLUSTER = "Give the address of a running cluster, as ray start --head prints it, or leave --address out"
 

@@ -16,7 +16,6 @@ from small_environments import Recorded
 from distributed_kd import cli
 from distributed_kd import run_file as run_files
 from distributed_kd.config import (
-    BehaviourConfig,
     CheckpointConfig,
     EnvConfig,
     EvaluationConfig,
@@ -25,6 +24,7 @@ from distributed_kd.config import (
     RunConfig,
     StopConfig,
 )
+from distributed_kd.data_config import BehaviourConfig
 from distributed_kd.envs.spec import read_spec
 from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.storage import checkpoints
@@ -87,14 +87,14 @@ def stopping_after(segments: int | None) -> Runner:
 def start(path: Path, config: RunConfig, stop_after: int | None = None) -> tuple[dict, int]:
     with RunFolder.create(path, run_files.encode(config)) as folder:
         folder.lock()
-        return execute(config, read_spec(config.env), folder, stopping_after(stop_after))
+        return execute(Parts(config, read_spec(config.env)), folder, stopping_after(stop_after))
 
 
 def go_on(path: Path, config: RunConfig, stop_after: int | None = None) -> tuple[dict, int]:
     with RunFolder.open(path) as folder:
         folder.lock()
         restored = open_checkpoint(folder, config, config)
-        return execute(config, read_spec(config.env), folder, stopping_after(stop_after), restored)
+        return execute(Parts(config, read_spec(config.env)), folder, stopping_after(stop_after), restored)
 
 
 def files(path: Path, *parts: str) -> dict[str, str]:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from distributed_kd.config import BehaviourConfig, EvaluationConfig, ReplayConfig, RolloutsConfig, RunConfig, StopConfig
+from distributed_kd.config import EvaluationConfig, ReplayConfig, RolloutsConfig, RunConfig, StopConfig
+from distributed_kd.data_config import BehaviourConfig
 from distributed_kd.envs.spec import read_spec
 from distributed_kd.policy_config import NetworkConfig, TeacherConfig
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, PolicyScore, Receipt
@@ -42,7 +43,8 @@ def stats(steps=16, version=0, episodes=(), seconds=0.0) -> EpisodeStats:
 
 def report(updates, done, **more) -> LearnerReport:
     base = LearnerReport(updates, done, 0.0, 0.0, started=100.0, ended=100.0, starved=False, receipt=receipt())
-    return replace(base, **more)
+    counted = {"big": updates, "small": updates}
+    return replace(base, updates_of=counted, **more)
 
 
 def evaluation(version=7, **returns) -> Evaluation:
@@ -51,4 +53,4 @@ def evaluation(version=7, **returns) -> Evaluation:
         name: PolicyScore(values, tuple(1 for _ in values), version, agreement=0.5, decision_microseconds=2.0)
         for name, values in returns.items()
     }
-    return Evaluation(version, 0.1, scores)
+    return Evaluation(version, 0.1, scores, np.zeros(3, np.float32))

@@ -7,11 +7,12 @@ from journals import CONFIG, SPEC, evaluation, journal, receipt, report, stats
 
 from distributed_kd.errors import InternalError
 from distributed_kd.storage.run_folder import RunFolder
+from distributed_kd.training.parts import Parts
 from distributed_kd.training.summary import summarise
 
 
 def told(made, status="finished", final=None):
-    return summarise(CONFIG, SPEC, made, status, final)
+    return summarise(Parts(CONFIG, SPEC), made, status, final)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_mistake_16_shares_of_returns_below_zero(made):
 
 def test_mistake_18_the_last_evaluation_is_told_not_the_best(made):
     for mean in (500.0, 100.0):
-        made.evaluated(evaluation(5, random=(0.0,), teacher=(mean,), big=(mean,), small=(mean,)))
+        made.evaluated(evaluation(5, random=(0.0,), teacher=(mean,), big=(mean,), small=(mean,)), 64)
     final = evaluation(25, random=(0.0,), teacher=(50.0,), big=(10.0,), small=(5.0,))
     summary = told(made, final=final)
     assert summary["teacher"]["return_mean"] == 50.0
