@@ -44,7 +44,7 @@ def train(words: list[str]) -> int:
     from distributed_kd.training.preflight import check_networks
 
     config = parse_run(flags, tables, "python launch.py train")
-    config, spec, runner = _check(config, options)
+    config, spec, runner, plan = _check(config, options)
     given = read_given(config, spec)
     config = with_teachers_network(config, given)
     parts = Parts(config, spec, given.teachers, given.starts)
@@ -54,8 +54,7 @@ def train(words: list[str]) -> int:
     with RunFolder.create(path, run_file.encode(config)) as folder:
         folder.note_command(typed)
         keep_teachers(folder, given)
-        print(*lines(given, config), sep="\n", end="\n" if given.teachers or given.starts else "")
-        return _run(parts, folder, runner)
+        return _run(parts, folder, runner, [*lines(given, config), *plan])
 
 
 def resume(words: list[str]) -> int:
@@ -93,14 +92,14 @@ def resume(words: list[str]) -> int:
             print(f"warning: a damaged checkpoint was passed over: {line}", file=sys.stderr)
         options.runner = options.runner or str(restored.about.get("runner", "ray"))
         check_goes_on(config, before, restored)
-        config, spec, runner = _check(config, options)
+        config, spec, runner, plan = _check(config, options)
         parts = parts_of(folder, config, spec, read_given(newcomers(config, before), spec))
         check_networks(parts)
         if config != before:
             folder.write_config(run_file.encode(config))
         folder.note_command(typed)
         print(f"resuming from {restored.path}")
-        return _run(parts, folder, runner, restored)
+        return _run(parts, folder, runner, plan, restored)
 
 
 def evaluate(words: list[str]) -> int:
@@ -228,47 +227,41 @@ def _help(prog: str, tables: dict, extra: str) -> int:
 def _check(config, options: argparse.Namespace):
     """Everything that can be told before anything is started: the environment, and the machine where it is ours.
 
-    Gives the run as it holds with its set of states, if it has one, the environment's spec and the loop.
+    Gives the run as it holds with its set of states, if it has one, the environment's spec, the loop and the plan.
     """
     from distributed_kd.training.plan import plan_here
     from distributed_kd.training.preflight import check_address, check_device, check_run
 
     spec = check_run(config, options.allow_env_import)
-    alone = "a set of states is learned from in one process" if config.data.file else "the inline runner uses no cluster"
     if options.runner == "inline" or config.data.file:
-        if options.address:
-            raise ConfigurationError(
-                Problem(
-                    "options exclude each other",
-                    "address",
-                    options.address,
-                    alone,
-                    "Drop one",
-                )
-            )
+        alone = "a set of states is learned from in one process" if config.data.file else "the inline runner uses no cluster"
+        for key, given in (("address", options.address), ("runner", options.runner if options.runner == "ray" else None)):
+            if given:
+                raise ConfigurationError(Problem("options exclude each other", key, given, alone, "Drop one"))
         check_device(config)
         if config.data.file:
             from distributed_kd.training import data_set, offline
 
-            return data_set.taught_by_its_run(config, spec), spec, offline.RUNNER
+            return data_set.taught_by_its_run(config, spec), spec, offline.RUNNER, []
         from distributed_kd.training import inline
 
-        return config, spec, inline.RUNNER
+        return config, spec, inline.RUNNER, []
     from distributed_kd.training.on_ray import runner
 
     if options.address:
         check_address(options.address)
-    else:
-        print("\n".join(["plan", *(f"  {line}" for line in plan_here(config).lines(config))]), flush=True)
-    return config, spec, runner(options.address)
+    plan = [] if options.address else plan_here(config).lines(config)
+    return config, spec, runner(options.address), plan
 
 
-def _run(parts, folder, runner, restored=None) -> int:
+def _run(parts, folder, runner, plan, restored=None) -> int:
     from distributed_kd.reports.live import Screen
     from distributed_kd.reports.outcome import report
     from distributed_kd.training.run import execute
 
     folder.lock()
+    if plan:
+        print("\n".join(["plan", *(f"  {line}" for line in plan)]))
     print(f"run   {folder.path}", flush=True)
     with Screen(parts.config) as screen:
         summary, code = execute(parts, folder, runner, restored, screen.show)

@@ -184,7 +184,8 @@ def misfits(
         if term.name == "attention" and len(found) == 2:
             flat = [whose for whose, shape in zip(("student's", "teacher's"), found, strict=True) if len(shape) != 3]
             if flat:
-                why = f"the {' and the '.join(flat)} layer is not convolutional, and attention compares maps of an image"
+                many = "s are" if len(flat) > 1 else " is"
+                why = f"the {' and the '.join(flat)} layer{many} not convolutional, and attention compares maps of an image"
                 yield Problem("no attention", key, "attention", why, "Use hint, relational or similarity")
             elif found[0][1:] != found[1][1:]:
                 why = f"the maps are {list(found[0][1:])} and {list(found[1][1:])}"

@@ -14,7 +14,7 @@ TWO_ACTIONS = (
     "too few actions (students.a.losses=dkd): dkd parts the best action from the others, and with two actions there is one "
     "other. Use kl or kl_hinton"
 )
-NO_ATTENTION = "no attention (students.a.losses=attention): the {} layer is not convolutional, and attention compares maps "
+NO_ATTENTION = "no attention (students.a.losses=attention): the {} not convolutional, and attention compares maps "
 NO_ATTENTION += "of an image. Use hint, relational or similarity"
 
 
@@ -33,9 +33,9 @@ NO_ATTENTION += "of an image. Use hint, relational or similarity"
             "no such layer (students.a.losses=relational, layer -1): the student has 0 hidden layers. Give it hidden layers",
             "no such layer (students.a.losses=relational, teacher_layer -1): the teacher has 0 hidden layers. Give it "
             "hidden layers"]),
-        (LossConfig("attention"), {}, [NO_ATTENTION.format("student's and the teacher's")]),
-        (LossConfig("attention"), {"shapes": ((3, 5, 5),)}, [NO_ATTENTION.format("teacher's")]),
-        (LossConfig("attention"), {"teacher_shapes": ((3, 5, 5),)}, [NO_ATTENTION.format("student's")]),
+        (LossConfig("attention"), {}, [NO_ATTENTION.format("student's and the teacher's layers are")]),
+        (LossConfig("attention"), {"shapes": ((3, 5, 5),)}, [NO_ATTENTION.format("teacher's layer is")]),
+        (LossConfig("attention"), {"teacher_shapes": ((3, 5, 5),)}, [NO_ATTENTION.format("student's layer is")]),
         (LossConfig("attention"), {"shapes": ((3, 5, 4),), "teacher_shapes": ((9, 5, 6),)}, [
             "no attention (students.a.losses=attention): the maps are [5, 4] and [5, 6]. Choose layers of equal height and "
             "width"]),
