@@ -55,14 +55,17 @@ def _evaluation(line: bytes) -> tuple[int, dict[str, float]] | None:
 
 
 def steps_to(curve: Curve, random: float, teacher: float, share: float = KEEPS) -> int | None:
-    """The environment steps after which a policy's mean return first reached random + share * (teacher - random).
+    """The environment steps after which a policy's mean return reached random + share * (teacher - random), and held it.
 
+    Held: it is there at the next evaluation too, if there is one; a single good evaluation of twenty episodes is often luck.
     None where it never did, and where the teacher is no better than random: then every policy would have from the start.
     """
     if not teacher > random:
         return None
     enough = random + share * (teacher - random)
-    return next((env_steps for env_steps, mean in curve if mean >= enough), None)
+    reached = [mean >= enough for _, mean in curve]
+    held = (env_steps for place, (env_steps, _) in enumerate(curve) if all(reached[place : place + 2]))
+    return next(held, None)
 
 
 def steps_to_keep(summary: Mapping, curves: Mapping[str, Curve]) -> dict[str, int | None]:
