@@ -206,6 +206,9 @@ def _split(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         else:
             flags.append(word)
     options = parser.parse_args(own)
+    if options.data == "":
+        why, fix = "it names no file", "Give a file as dataset writes it, or leave --data out"
+        raise ConfigurationError(Problem("no set of states", "data", "''", why, fix))
     return options, [*flags, *(["--data.file", options.data] if options.data is not None else [])]
 
 

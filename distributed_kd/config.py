@@ -179,7 +179,7 @@ class RunConfig:
                     f"Set --students.{name}.td_weight 1",
                 )
                 yield Problem("nobody learns", f"students.{name}.td_weight", student.td_weight, why, fix)
-        several = teacher.is_peers or (len(teacher.sources) > 1 and teacher.combine != "best")
+        several = teacher.is_peers or teacher.is_ensemble
         layered = [name for name, one in self.students.items() if any(t.name in LAYER_LOSSES for t in one.terms)]
         if several and layered:
             why, fix = "several teachers have no hidden layers in common", "Use losses on outputs, or one teacher"

@@ -110,6 +110,11 @@ class TeacherConfig:
         return self.source == PEERS
 
     @property
+    def is_ensemble(self) -> bool:
+        """Several teachers teach together; of those the best is taken from, one is left."""
+        return len(self.sources) > 1 and self.combine != "best"
+
+    @property
     def learns(self) -> bool:
         """It has DQN updates of its own in this run."""
         return not self.is_peers and (not self.sources or not self.frozen)

@@ -68,7 +68,7 @@ class Student:
             return {}
         if not self.updates:
             self._began = progress
-        progress = (progress - self._began) / (1.0 - self._began) if self._began < 1 else 1.0
+        progress = self._own(progress)
         config = self._config
         temperatures = Temperatures(config.temperature, auto_temperature, linear(1.0, config.temperature_end, 1.0, progress))
         share = self._distillation(progress) if lesson.heard else 0.0
@@ -114,7 +114,11 @@ class Student:
 
     def in_its_last_phase(self, progress: float) -> bool:
         """It has begun, and all of its losses that begin later than the others have begun too."""
-        return self.updates > 0 and all(progress >= max(term.since, term.switch) for term in self._config.terms)
+        return self.updates > 0 and all(self._own(progress) >= max(t.since, t.switch) for t in self._config.terms)
+
+    def _own(self, progress: float) -> float:
+        """Progress of the student's own schedules at a progress of the run."""
+        return (progress - self._began) / (1.0 - self._began) if self._began < 1 else 1.0
 
     @torch.no_grad()
     def held_out_loss(self, lesson: Lesson, auto_temperature: Tensor) -> Tensor:

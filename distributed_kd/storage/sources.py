@@ -160,7 +160,7 @@ def _of_run(path: Path, name: str, origin: str) -> Parameters:
         close = run_file.nearest(name, config.policies)
         fix = f"Did you mean {path}:{close}?" if close else f"It has {', '.join(config.policies)}"
         raise ConfigurationError(_problem("source", origin, f"this run has no policy {name!r}", fix))
-    if name == TEACHER and (config.teacher.is_peers or len(config.teacher.sources) > 1):
+    if name == TEACHER and (config.teacher.is_peers or config.teacher.is_ensemble):
         student = next(iter(config.students))
         raise Unusable("the teacher of this run is made of several policies", f"Name one student, such as {path}:{student}")
     checkpoint = load_newest(folder.checkpoints)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from distributed_kd.config import RunConfig, StopConfig
 
@@ -18,8 +18,13 @@ class Bounds:
 
     @classmethod
     def of(cls, config: RunConfig, earlier_seconds: float = 0.0) -> "Bounds":
-        """The bound on inserts is the one on environment steps, or what the bound on updates comes to at this pace."""
+        """The bound on inserts is the one on environment steps, or what the bound on updates comes to at this pace.
+
+        Over a fixed set of states no environment step is made, so that updates and time alone are bounds.
+        """
         replay, stop = config.replay, config.stop
+        if config.data.file:
+            stop = replace(stop, env_steps=0, updates=stop.updates or config.data.updates)
         bounds = [stop.env_steps] if stop.env_steps else []
         if stop.updates and replay.samples_per_insert:
             bounds.append(math.ceil(stop.updates * replay.batch_size / replay.samples_per_insert))

@@ -4,6 +4,7 @@ The file is a NumPy .npz with `observation` [N, *shape], and as texts `env` (its
 """
 
 import io
+import os
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from distributed_kd.records import EnvSpec
 from distributed_kd.rollouts.evaluation import play
 from distributed_kd.rollouts.policies import Policies
 from distributed_kd.storage.checkpoints import load_newest
-from distributed_kd.storage.files import storage_errors, write_synced
+from distributed_kd.storage.files import make_folder, replace_file, storage_errors
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import policy_parameters
 from distributed_kd.training.given import parts_of
@@ -89,9 +90,8 @@ def write(data: DataSet, path: Path) -> None:
     if path.exists():
         raise ConfigurationError(Problem("the file is there already", "out", path, "it would be lost", "Give another --out"))
     with storage_errors("the set of states could not be written", path):
-        if str(path.parent) != ".":
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_synced(path, [_packed(data)])
+        make_folder(path.parent)
+        replace_file(path, _packed(data))
 
 
 def _packed(data: DataSet) -> bytes:
@@ -102,7 +102,7 @@ def _packed(data: DataSet) -> bytes:
 
 def read(path: Path) -> DataSet:
     """Read a file as `write` makes it. Raises ConfigurationError for none, CheckpointError where it is no such."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         why, fix = "there is no such file", "Draw one: python launch.py dataset RUN --states 500 --out FILE.npz"
         raise ConfigurationError(Problem("no set of states", "data.file", path, why, fix))
     fix = "Draw it anew with: python launch.py dataset"
@@ -112,13 +112,24 @@ def read(path: Path) -> DataSet:
                 raise ValueError(f"it unpacks to more than {LARGEST} bytes")
         with np.load(path, allow_pickle=False) as file:
             observation, env, run = file["observation"], str(file["env"]), str(file["run"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        why = " ".join(str(error).split())[:200]
+    # Others may have made the file, and parsers of zips and arrays fail in many ways: each means that it cannot be used.
+    except Exception as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(Problem("the set of states cannot be read", "data.file", path, why, fix)) from error
-    if observation.ndim < 2 or len(observation) < FEWEST or not np.isfinite(observation.astype(np.float64)).all():
-        why = f"observations of shape {list(observation.shape)} must be at least {FEWEST}, and finite"
+    if why := _misfit(np.asarray(observation), run):
         raise CheckpointError(Problem("the set of states cannot be used", "data.file", path, why, fix))
     return DataSet(observation, env, run)
+
+
+def _misfit(observation: NDArray, run: str) -> str:
+    """Why these cannot be states of a run; empty where they can."""
+    if observation.dtype.kind not in "biuf":
+        return f"its observations are {observation.dtype}, no numbers"
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(observation.astype(np.float32)).all()  # as networks take them
+    if observation.ndim < 2 or len(observation) < FEWEST or not finite:
+        return f"observations of shape {list(observation.shape)} must be at least {FEWEST}, and finite"
+    return "" if os.path.isabs(run) else "it does not name the folder of the run that it came from"
 
 
 def taught_by_its_run(config: RunConfig, spec: EnvSpec) -> RunConfig:
@@ -131,6 +142,8 @@ def taught_by_its_run(config: RunConfig, spec: EnvSpec) -> RunConfig:
         here, there = list(spec.observation_shape), list(data.observation.shape[1:])
         why, fix = f"its states are {there} of {data.env}, {spec.id} has {here}", f"Set --env.id {data.env}"
         raise CheckpointError(Problem("the set of states does not fit", "data.file", config.data.file, why, fix))
+    # Whoever resumes the run may stand in another folder.
+    config = replace(config, data=replace(config.data, file=str(Path(config.data.file).resolve())))
     if config.teacher.source == LEARN:
         return replace(config, teacher=replace(config.teacher, source=data.run, frozen=True, teaches="now"))
     if config.teacher.learns:

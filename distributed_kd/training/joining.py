@@ -25,6 +25,11 @@ def joined_later(config: RunConfig, before: RunConfig) -> RunConfig:
     if names and config.teacher.is_peers:
         why, fix = "among peers everyone teaches, so a newcomer would change the others", "Start a new run"
         raise ConfigurationError(Problem("nobody can join", "students", ", ".join(names), why, fix))
+    for name in names:
+        if config.students[name].learns_from_own_lanes:
+            why, fix = "policy_gradient learns from its own lanes, and who joins has none", "Use another loss, or a new run"
+            key = f"students.{name}.{config.students[name].loss_key}"
+            raise ConfigurationError(Problem("nobody can join", key, config.students[name].label, why, fix))
     students = {
         name: replace(student, drives=False) if name in names else student for name, student in config.students.items()
     }
@@ -36,7 +41,13 @@ def joined_later(config: RunConfig, before: RunConfig) -> RunConfig:
 
 def check_goes_on(config: RunConfig, before: RunConfig, restored: Checkpoint) -> None:
     """Raise ConfigurationError where students join a run that is over: they would learn nothing."""
-    names, done = [name for name in config.students if name not in before.students], restored.about["env_steps"]
-    if names and config.stop.env_steps and done >= config.stop.env_steps:
-        why, fix = f"the run has come to {done}", f"Set --stop.env_steps {2 * done}"
-        raise ConfigurationError(Problem("the run is over", "stop.env_steps", config.stop.env_steps, why, fix))
+    if not newcomers(config, before).students:
+        return
+    updates = "data.updates" if config.data.file and not config.stop.updates else "stop.updates"
+    bounds = {updates: (config.data.updates if updates == "data.updates" else config.stop.updates, restored.step)}
+    if not config.data.file:
+        bounds["stop.env_steps"] = config.stop.env_steps, restored.about["env_steps"]
+    for key, (bound, done) in bounds.items():
+        if bound and done >= bound:
+            why, fix = f"the run has come to {done}", f"Set --stop.{key.partition('.')[2]} {2 * done}"
+            raise ConfigurationError(Problem("the run is over", key, bound, why, fix))

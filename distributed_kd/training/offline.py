@@ -76,7 +76,7 @@ def _train(run: Run) -> Evaluation | None:
         random.bit_generator.state = run.state_of("held_out")["random"]
         journal.resumed(learner.updates, learner.updates_of, Receipt(0, 0, 0, 0, 0))
     states = torch.tensor(read_shuffled(run), device=device)
-    held = max(1, round(config.held_out * len(states)))
+    held = min(max(1, round(config.held_out * len(states))), len(states) - 1)
     held_out, learned = learner.teacher.lesson(states[:held]), states[held:]
 
     def save() -> None:
@@ -84,7 +84,7 @@ def _train(run: Run) -> Evaluation | None:
 
     journal.phase = "training"
     run.restart_timers()
-    updates = run.config.stop.updates or config.updates
+    updates = run.bounds.stop.updates
     while best.learning and learner.updates < updates and not (run.stop or run.bounds.out_of_time):
         began, clock = time.time(), time.perf_counter()
         done = min(config.check_every, updates - learner.updates)
@@ -92,7 +92,9 @@ def _train(run: Run) -> Evaluation | None:
             rows = random.integers(0, len(learned), run.config.replay.batch_size)
             lesson = learner.teacher.lesson(learned[torch.from_numpy(rows).to(device)])
             temperature = learner.distil(lesson, learner.updates / updates, best.learning)
-        best.look(learner, _held_out_losses(learner, held_out, temperature, best.learning))
+        # While a loss is still to begin, what is held out tells nothing of how well all of them are learned.
+        ready = {name for name in best.learning if learner.students[name].in_its_last_phase(learner.updates / updates)}
+        best.look(learner, _held_out_losses(learner, held_out, temperature, ready))
         busy = time.perf_counter() - clock
         journal.learned(report(learner, done, began, busy, journal.receipt, starved=False))
         journal.tick()
@@ -117,7 +119,7 @@ def read_shuffled(run: Run) -> np.ndarray:
     """The states in an order of the run's own, so that those held out are no stretch of one episode."""
     observation = read(Path(run.config.data.file)).observation
     order = np.random.default_rng(run.parts.seed("data", "order")).permutation(len(observation))
-    return observation[order]
+    return observation[order].astype(run.parts.spec.observation_dtype)
 
 
 def _held_out_losses(learner: Learner, lesson: Lesson, temperature: torch.Tensor, names: set[str]) -> dict[str, float]:

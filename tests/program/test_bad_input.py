@@ -38,7 +38,7 @@ TABLE = [
         2,
         "frobnicate",
         "unknown command (command=frobnicate): there is none of this name. "
-        "The commands are train, resume, evaluate, presets, doctor",
+        "The commands are train, resume, evaluate, dataset, presets, doctor",
     ),
     (2, "train cartpol", "unknown preset (preset='cartpol'): there is none of this name. Did you mean cartpole?"),
     (
@@ -270,7 +270,7 @@ def test_no_module_is_imported_without_leave(words, place, capsys):
     if words.startswith("resume"):
         from distributed_kd.storage.checkpoints import save
 
-        save(place / "played" / "checkpoints", 1, {"learner": {}}, {"runner": "inline"}, 1)
+        save(place / "played" / "checkpoints", 1, {"learner": {}}, {"runner": "inline", "env_steps": 0}, 1)
     assert main(words.split()) == 2
     assert capsys.readouterr().err == (
         "error: a module would be imported (env.id=odd_envs:Odd-v0): importing odd_envs runs its code. "

@@ -107,11 +107,14 @@ def test_throughput_before_anything_was_learned(tmp_path):
 
 def test_an_evaluation_is_a_line_of_its_own(tmp_path):
     made = journal(tmp_path)
+    made.collected(stats(336))
     scores = evaluation(7, random=(1.0, 3.0), teacher=(10.0, 14.0), big=(7.0, 7.0), small=(2.0, 2.0))
-    made.evaluated(scores)
+    made.evaluated(scores, env_steps=320)
     (line,) = lines(tmp_path)
     told = line["evaluation"]
-    assert (told["version"], told["teacher"]["return_mean"]) == (7, 12.0)
+    # 320 steps were generated when its weights were taken; the line is written later, and its own count says so.
+    assert (told["version"], told["env_steps"], line["env_steps"]) == (7, 320, 336)
+    assert told["teacher"]["return_mean"] == 12.0
     # random 2, teacher 12: a return of 7 is half of the way, 2 none of it.
     assert (told["big"]["normalised_score"], told["small"]["normalised_score"]) == (0.5, 0.0)
     assert made.evaluation is scores
@@ -119,7 +122,7 @@ def test_an_evaluation_is_a_line_of_its_own(tmp_path):
 
 def test_a_teacher_no_better_than_random_gives_null(tmp_path):
     made = journal(tmp_path)
-    made.evaluated(evaluation(random=(1.0,), teacher=(1.0,), big=(2.0,), small=(0.0,)))
+    made.evaluated(evaluation(random=(1.0,), teacher=(1.0,), big=(2.0,), small=(0.0,)), env_steps=0)
     text = (tmp_path / "metrics.jsonl").read_text()
     assert "NaN" not in text
     assert json.loads(text)["evaluation"]["big"]["normalised_score"] is None
@@ -134,7 +137,7 @@ def test_the_snapshot_is_shown(tmp_path):
     (first,) = shown
     assert (first.env_steps, first.updates, first.progress, first.samples_per_insert) == (100, 0, 0.1, 4.0)
     assert first.scores == first.normalised == {}
-    made.evaluated(evaluation(random=(0.0,), teacher=(4.0,), big=(2.0,), small=(-4.0,)))
+    made.evaluated(evaluation(random=(0.0,), teacher=(4.0,), big=(2.0,), small=(-4.0,)), env_steps=100)
     made.flush()
     assert shown[1].scores == {"random": 0.0, "teacher": 4.0, "big": 2.0, "small": -4.0}
     assert shown[1].normalised["small"] == -1.0
@@ -150,8 +153,9 @@ def test_steps_that_no_checkpoint_holds_have_never_been(tmp_path):
     state = made.state(unstored_steps=32)
     again = journal(tmp_path / "after")
     again.restore(state)
-    again.resumed(updates=5, receipt=receipt(inserted=32, sampled=128))
-    assert (again.generated, again.updates) == (32, 5)
+    # A student with a warm-up of 3 updates has begun later than the teacher.
+    again.resumed(updates=5, updates_of={"big": 5, "small": 2}, receipt=receipt(inserted=32, sampled=128))
+    assert (again.generated, again.updates, again.updates_of) == (32, 5, {"big": 5, "small": 2})
     assert again.accounting()["accepted"] == 32
     # Rates are those of this process alone.
     again.collected(stats(16))  # before its first update

@@ -4,14 +4,18 @@ The lines that users see are in the table of `program/test_bad_input.py`.
 """
 
 import socket
+from dataclasses import replace
 
 import pytest
-from journals import CONFIG
+from journals import CONFIG, SPEC
 
 from distributed_kd.config import EnvConfig, RunConfig
+from distributed_kd.data_config import BehaviourConfig, RolloutsConfig
 from distributed_kd.errors import ConfigurationError, RayError
-from distributed_kd.student_config import StudentConfig
-from distributed_kd.training.preflight import check_address, check_device, check_run
+from distributed_kd.policy_config import NetworkConfig
+from distributed_kd.student_config import LossConfig, StudentConfig
+from distributed_kd.training.parts import Parts
+from distributed_kd.training.preflight import check_address, check_device, check_networks, check_run
 
 
 def test_an_environment_is_made_once_and_read():
@@ -53,3 +57,70 @@ def test_an_address_where_nothing_does(address, start):
         check_address(address)
     (line,) = raised.value.lines
     assert line.startswith(start)
+
+
+def checked(rollouts=CONFIG.rollouts, **students) -> tuple[str, ...]:
+    """What is said of a CartPole run with these students and a teacher of one hidden layer; nothing where all fits."""
+    config = replace(CONFIG, students=students, rollouts=rollouts)
+    assert not list(config.problems())
+    try:
+        check_networks(Parts(config, SPEC))
+    except ConfigurationError as error:
+        return error.lines
+    return ()
+
+
+ONE_LAYER = NetworkConfig(hidden=(4,))
+
+
+def test_networks_that_serve_their_losses():
+    assert checked(kl=StudentConfig(), hint=StudentConfig(loss="hint"), own=StudentConfig(loss="policy_gradient")) == ()
+
+
+@pytest.mark.parametrize(
+    ("student", "line"),
+    [
+        (
+            StudentConfig(ONE_LAYER, losses=(LossConfig(), LossConfig("hint", layer=1))),
+            "no such layer (students.tiny.losses=hint, layer 1): the student has 1 hidden layer. Choose layer from -1 to 0",
+        ),
+        (
+            StudentConfig(NetworkConfig(hidden=()), loss="relational"),
+            "no such layer (students.tiny.losses=relational, layer -1): the student has 0 hidden layers. "
+            "Give it hidden layers",
+        ),
+        (
+            StudentConfig(ONE_LAYER, loss="attention"),
+            "no attention (students.tiny.losses=attention): the student's and the teacher's layers are not convolutional, "
+            "and attention compares maps of an image. Use hint, relational or similarity",
+        ),
+        (
+            StudentConfig(ONE_LAYER, loss="dkd"),
+            "too few actions (students.tiny.losses=dkd): dkd parts the best action from the others, and with two actions "
+            "there is one other. Use kl or kl_hinton",
+        ),
+        (
+            StudentConfig(ONE_LAYER, trainable="body.7.*"),
+            "nothing to train (students.tiny.trainable='body.7.*'): no parameter has such a name. Use all, head, or a "
+            "pattern of: body.0.weight, body.0.bias, advantage.weight, advantage.bias",
+        ),
+    ],
+)
+def test_a_network_that_cannot_serve(student, line):
+    assert checked(tiny=student) == (line,)
+
+
+def test_a_student_that_learns_from_its_own_lanes_needs_one():
+    # A quarter of 4 lanes is one lane, for two students that each need their own: the second goes without.
+    rollouts = RolloutsConfig(actors=1, envs_per_actor=4, steps_per_segment=4, behaviour=BehaviourConfig(0.75, 0.25))
+    alone = StudentConfig(ONE_LAYER, loss="policy_gradient")
+    assert checked(rollouts, first=alone, second=alone) == (
+        "no lanes of its own (rollouts.envs_per_actor=4): second learns from its own lanes, and 4 lanes are too few for "
+        "every student. Raise --rollouts.envs_per_actor or --rollouts.behaviour.students",
+    )
+    assert checked(replace(rollouts, envs_per_actor=8), first=alone, second=alone) == ()
+
+
+def test_all_that_does_not_fit_is_told_at_once():
+    lines = checked(one=StudentConfig(ONE_LAYER, trainable="none"), two=StudentConfig(loss="attention"))
+    assert [line.partition("(students.")[2][:4] for line in lines] == ["one.", "two."]
