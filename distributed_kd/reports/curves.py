@@ -69,7 +69,12 @@ def steps_to(curve: Curve, random: float, teacher: float, share: float = KEEPS) 
 
 
 def steps_to_keep(summary: Mapping, curves: Mapping[str, Curve]) -> dict[str, int | None]:
-    """`steps_to` by policy, measured by the final scores of teacher and random; only policies that have a curve."""
+    """`steps_to` by policy, measured by the final scores of teacher and random; only policies that have a curve.
+
+    Nobody's where students learned from a fixed set of states: no step was taken.
+    """
+    if summary["env_steps"] == 0:
+        return {}
     random, teacher = measured(summary["random_return"]), measured(summary["teacher"]["return_mean"])
     names = [name for name in ("teacher", *summary["students"]) if name in curves]
     return {name: steps_to(curves[name], random, teacher) for name in names}

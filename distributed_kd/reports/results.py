@@ -28,7 +28,8 @@ full greedy episodes on seeds that nothing was chosen on, from the last weights 
 seeds the mean), an interval its 95 % bootstrap interval. `agreement` is how often a student picks the teacher's action,
 `gap-weighted` the same with each state weighted by the gap between the teacher's two best actions. `steps to 95 %` are the
 environment steps at the first evaluation in which the return came to random + 0.95 (teacher − random), by the final scores
-of these two: median (lowest … highest) of the runs that got there, with "k of n" where not all did.
+of these two, and was still there at the next: median (lowest … highest) of the runs that got there, with "k of n" where not
+all did.
 """
 
 
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders of them")
     parser.add_argument("--out", type=Path, help="the Markdown file; without it, standard output")
     parser.add_argument("--picture", type=Path, help="score against size over all runs, SVG or PNG")
+    parser.add_argument("--note", default="", help="what a reader must know of how the runs were made")
     asked = parser.parse_args(argv)
     try:
         groups = finished(asked.folders)
@@ -47,7 +49,7 @@ def main(argv: list[str]) -> int:
     if asked.picture:
         asked.picture.parent.mkdir(parents=True, exist_ok=True)
         draw(pictured(groups), asked.picture)
-    text = markdown(groups)
+    text = markdown(groups, asked.note)
     if asked.out:
         asked.out.write_text(text)
     else:
@@ -55,9 +57,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def markdown(groups: Groups) -> str:
+def markdown(groups: Groups, note: str = "") -> str:
     """The whole page."""
-    parts = [HEAD, _machine([run for runs in groups.values() for run in runs])]
+    parts = [HEAD, _machine([run for runs in groups.values() for run in runs]), f"{note}\n" if note else ""]
     for environment in dict.fromkeys(environment for environment, _ in groups):
         for (of, label), runs in groups.items():
             if of == environment:

@@ -99,3 +99,8 @@ def test_the_final_scores_of_a_run_are_the_measure(tmp_path):
     assert steps_to_keep(one, read_curves(tmp_path / "metrics.jsonl")) == {"teacher": 200, "a": 200}
     unmeasured = one | {"random_return": None, "teacher": {**BASE["teacher"], "return_mean": None}}
     assert steps_to_keep(unmeasured, {"a": [(1, 5.0)]}) == {"a": None}
+
+
+def test_a_run_over_a_fixed_set_of_states_took_no_steps():
+    one = summary({"a": student()}) | {"env_steps": 0}
+    assert steps_to_keep(one, {"teacher": [(0, 60.0)], "a": [(0, 60.0)]}) == {}

@@ -40,6 +40,25 @@ def test_a_line():
     assert "678 updates" in line
 
 
+def scored(students: dict[str, float]) -> str:
+    """The part of a line that names scores, of a run with these students."""
+    out = io.StringIO()
+    config = RunConfig(students={name: StudentConfig() for name in students})
+    snapshot = replace(SCORED, scores={"random": 9.0, "teacher": 100.0, **students})
+    line = Screen(config, Console(file=out, highlight=False)).line(snapshot)
+    return line.partition("busy 0.00  ")[2]
+
+
+def test_seven_policies_have_room_on_a_line():
+    line = scored({"a": 1.0, "b": 2.0, "c": 3.0, "d": 6.0, "e": 5.0, "f": 4.0})
+    assert line == "teacher 100.0  a 1.0  b 2.0  c 3.0  d 6.0  e 5.0  f 4.0"
+
+
+def test_of_more_the_teacher_the_four_best_and_the_worst_are_named():
+    line = scored({"a": 1.0, "b": -2.0, "c": 3.0, "d": 6.0, "e": 5.0, "f": 4.0, "g": 2.0})
+    assert line == "teacher 100.0  d 6.0  e 5.0  f 4.0  c 3.0  b -2.0"
+
+
 def test_lines_come_one_at_a_time_without_a_terminal(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(live, "time", type("Clock", (), {"monotonic": staticmethod(lambda: now[0])}))

@@ -120,3 +120,10 @@ def test_damaged_metrics_are_told(tmp_path, capsys):
     folder.metrics_file.write_text("{\n{}\n")
     assert main([str(tmp_path)]) == 4
     assert "line 1 is damaged" in capsys.readouterr().err
+
+
+def test_a_note_stands_above_the_tables(tmp_path):
+    make_run(tmp_path, seed=0)
+    assert main([str(tmp_path), "--note", "Two ran at once.", "--out", str(tmp_path / "R.md")]) == 0
+    page = (tmp_path / "R.md").read_text()
+    assert page.index("Machine: ") < page.index("\n\nTwo ran at once.\n\n") < page.index("\n## ")
