@@ -140,7 +140,8 @@ def _row(name: str, label: str, runs: Sequence[Finished]) -> list[str]:
 
 
 def _distinct(texts: Iterator[str]) -> str:
-    return "; ".join(dict.fromkeys(texts))
+    different = list(dict.fromkeys(texts))
+    return "; ".join(different) if len(different) < 3 else f"{different[0]} and {len(different) - 1} more"
 
 
 def _median(values: Iterator[float]) -> str:

@@ -79,9 +79,11 @@ def markdown(groups: Groups, note: str = "") -> str:
 def pictured(groups: Groups) -> dict[str, list[dict]]:
     """Summaries of the groups with students of several sizes, by what a group is called; of all where none has.
 
-    Students of one size would be a vertical line.
+    Students of one size would be a vertical line; and of the others, those that learned online from a teacher beside them
+    answer the question, where there are any.
     """
     several = {key: runs for key, runs in groups.items() if any(len(run.sizes) > 1 for run in runs)} or groups
+    several = {key: runs for key, runs in several.items() if all(run.is_usual for run in runs)} or several
     times = Counter(environment for environment, _ in several)
     return {
         environment if times[environment] == 1 else f"{environment}, {label}": [run.summary for run in runs]

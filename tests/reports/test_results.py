@@ -92,6 +92,13 @@ def test_the_picture_leaves_out_students_of_one_size(tmp_path):
     assert [one["seed"] for one in groups["A-v0, others"]] == [1]
 
 
+def test_the_picture_is_of_what_was_learned_online_where_anything_was(tmp_path):
+    make_run(tmp_path, "A-v0", "frozen", students=SIZES, config={"teacher": {"source": "runs/a"}})
+    assert list(pictured(finished([tmp_path]))) == ["A-v0"]
+    make_run(tmp_path, "B-v0", "online", students=SIZES)
+    assert list(pictured(finished([tmp_path]))) == ["B-v0"]
+
+
 def test_where_all_are_of_one_size_they_are_drawn(tmp_path):
     make_run(tmp_path, "A-v0", "losses", students={"a": student(), "b": student()})
     assert list(pictured(finished([tmp_path]))) == ["A-v0"]
