@@ -24,7 +24,8 @@ pytestmark = pytest.mark.timeout(150)
 
 POLICY = {"parameters": int, "return_mean": float, "return_ci95": [float, float], "episodes": int, "updates": int,
           "decision_microseconds": float}  # fmt: skip
-STUDENT = {**POLICY, "parameter_share": float, "normalised_score": float, "action_agreement": float, "loss": str}
+STUDENT = {**POLICY, "parameter_share": float, "normalised_score": float, "action_agreement": float, "loss": str,
+           "gap_weighted_agreement": float}  # fmt: skip
 RESTARTS = {"rollout": int, "replay": int, "learner": int, "evaluation": int}
 SUMMARY = {
     "env": str,
@@ -73,7 +74,17 @@ def saved_weights(folder):
 
 def test_the_folder_holds_all_its_files(finished):
     files = {path.name for path in finished.folder.iterdir()}
-    assert {"config.toml", "metrics.jsonl", "tb", "checkpoints", "summary.json", "score_vs_size.svg"} <= files
+    named = {
+        "config.toml",
+        "metrics.jsonl",
+        "tb",
+        "checkpoints",
+        "summary.json",
+        "score_vs_size.svg",
+        "commands.txt",
+        "lock",
+    }
+    assert files == {*named, "lock"}  # a teacher that learns here is in the checkpoints: there is no folder `teachers`
     assert not any(".tmp-" in name for _, _, names in os.walk(finished.folder) for name in names)
 
 
@@ -83,6 +94,16 @@ def test_the_summary_has_exactly_its_keys(finished):
     assert (told["env"], told["seed"], told["status"]) == ("CartPole-v1", 3, "finished")
     assert [student["loss"] for student in told["students"].values()] == ["kl", "mse"]
     assert told["teacher"]["episodes"] == told["students"]["tiny"]["episodes"] == 3
+
+
+def test_the_command_line_is_kept(finished):
+    line = f"python launch.py train {finished.run_file} --seed 3 --out run\n"
+    assert (finished.folder / "commands.txt").read_text() == line
+
+
+def test_agreement_by_gap_is_a_share_too(finished):
+    for student in summary(finished.folder)["students"].values():
+        assert 0 <= student["gap_weighted_agreement"] <= 1
 
 
 def test_sizes_are_those_of_the_networks(finished):
@@ -168,7 +189,8 @@ def test_mistake_18_the_score_is_that_of_the_last_weights(finished):
         assert reported["return_ci95"] == pytest.approx(bootstrap_ci95(returns))
         assert evaluations(finished.folder)[-1][name]["return_mean"] == pytest.approx(np.mean(returns))
     assert told["random_return"] == pytest.approx(np.mean(again.scores["random"].returns))
-    assert told["students"]["tiny"]["action_agreement"] == pytest.approx(again.scores["tiny"].agreement)
+    for key, score in (("action_agreement", "agreement"), ("gap_weighted_agreement", "gap_weighted_agreement")):
+        assert told["students"]["tiny"][key] == pytest.approx(getattr(again.scores["tiny"], score))
 
 
 def test_mistake_16_a_share_is_counted_from_the_random_score(finished):
@@ -289,7 +311,7 @@ def test_a_finished_run_does_not_start_over_its_own_folder(finished, capsys):
 def test_resume_with_what_may_not_change_tells_the_difference(finished, capsys, words, lines):
     config = finished.folder / "config.toml"
     before = config.read_bytes()
-    fix = "Leave it, or start a new run; only stop, evaluation, checkpoint, learner may change"
+    fix = "Leave it, or start a new run; only stop, evaluation, checkpoint, learner and new students may change"
     assert main(["resume", str(finished.folder), *words]) == 4
     told = capsys.readouterr().err.splitlines()
     expected = [f"error: {line.format(config=config, fix=fix)}" for line in lines]

@@ -23,3 +23,15 @@ def test_teacher_and_larger_students_of_a_preset_are_good(tmp_path: Path, preset
         assert summary["students"][name]["normalised_score"] >= 0.95, name
     asked = presets.read(preset)["replay"]["samples_per_insert"]
     assert summary["replay"]["samples_per_insert"] == pytest.approx(asked, rel=0.01)
+
+
+def test_the_comparison_of_losses_ranks_students_that_learned(tmp_path: Path):
+    run = launch("train", "losses", "--out", "run", cwd=tmp_path, seconds=900)
+
+    assert run.returncode == 0, run.stderr
+    assert "best first" in run.stdout
+    students = json.loads((tmp_path / "run" / "summary.json").read_text())["students"]
+    assert len(students) == 17
+    learned = [name for name, student in students.items() if student["normalised_score"] >= 0.9]
+    assert len(learned) >= 15
+    assert "kl" in learned

@@ -170,6 +170,50 @@ def test_agreement_worked_from_the_states_that_the_teacher_met():
     assert scores["ones"].agreement == pytest.approx(sum(min(3, length) for length in lengths) / sum(lengths))
 
 
+def test_a_disagreement_weighs_as_much_as_the_teacher_cares():
+    named = policies(read_spec(HUGE), "teacher", "zeros", "ones", "twos", hidden=())
+    for action, name in enumerate(("zeros", "ones", "twos")):
+        constant(named[name], action)
+    constant(named["teacher"], 0)
+    with torch.no_grad():
+        # Outputs (0, 2.75 - steps taken, -9): in an episode's first states the gaps are 2.75, 1.75, 0.75, all for action 1;
+        # after k steps, k from 3, the gap is k - 2.75 for action 0.
+        named["teacher"].advantage.weight[1, 1] = -1.0
+        named["teacher"].advantage.bias.copy_(torch.tensor([0.0, 2.75, -9.0]))
+    evaluator, weights = evaluator_of(named=named)
+    scores = evaluator.evaluate(weights, True).scores
+    met = np.concatenate([np.arange(length) for length in scores["teacher"].lengths])
+    gaps = np.abs(2.75 - met)
+    assert scores["teacher"].gap_weighted_agreement == 1.0
+    assert scores["twos"].gap_weighted_agreement == 0.0
+    assert scores["ones"].gap_weighted_agreement == pytest.approx(gaps[met < 3].sum() / gaps.sum())
+    assert scores["zeros"].gap_weighted_agreement == pytest.approx(gaps[met >= 3].sum() / gaps.sum())
+    assert scores["ones"].gap_weighted_agreement != pytest.approx(scores["ones"].agreement)
+    assert math.isnan(scores[RANDOM].gap_weighted_agreement)
+
+
+def test_where_the_teacher_never_cares_every_state_weighs_alike():
+    named = policies(read_spec(HUGE), "teacher", "zeros", "ones", hidden=())
+    constant(named["zeros"], 0)
+    constant(named["ones"], 1)
+    with torch.no_grad():
+        for parameter in named["teacher"].parameters():
+            parameter.zero_()
+    evaluator, weights = evaluator_of(named=named)
+    scores = evaluator.evaluate(weights, False).scores
+    assert (scores["zeros"].gap_weighted_agreement, scores["ones"].gap_weighted_agreement) == (1.0, 0.0)
+
+
+def test_an_evaluation_carries_the_teacher_that_was_played():
+    named = policies(read_spec(HUGE), "teacher", "small")
+    evaluator, weights = evaluator_of(named=named, episodes=1)
+    assert evaluator.evaluate(weights, False).teacher.tobytes() == weights.flat["teacher"].tobytes()
+    constant(named["teacher"], 1)
+    newer = weights_of(named, 31)
+    told = evaluator.evaluate(newer, False).teacher
+    assert told.tobytes() == newer.flat["teacher"].tobytes() != weights.flat["teacher"].tobytes()
+
+
 @pytest.fixture
 def two_threads():
     threads = torch.get_num_threads()

@@ -129,9 +129,46 @@ def test_open_needs_the_folder_of_a_run_and_changes_nothing(tmp_path: Path):
 
 def test_everything_has_its_place(tmp_path: Path):
     folder = RunFolder.create(tmp_path / "run", "")
-    named = (folder.config_file, folder.metrics_file, folder.tb, folder.checkpoints, folder.summary_file)
-    assert [path.name for path in named] == ["config.toml", "metrics.jsonl", "tb", "checkpoints", "summary.json"]
-    assert {path.parent for path in named} == {folder.path}
+    named = {
+        "config.toml": folder.config_file,
+        "metrics.jsonl": folder.metrics_file,
+        "tb": folder.tb,
+        "checkpoints": folder.checkpoints,
+        "summary.json": folder.summary_file,
+        "commands.txt": folder.commands_file,
+        "teachers": folder.teachers,
+        "lock": folder.lock_file,
+    }
+    assert {name: path.name for name, path in named.items()} == {name: name for name in named}
+    assert {path.parent for path in named.values()} == {folder.path}
+    # What no one has asked for yet is not there.
+    assert sorted(path.name for path in folder.path.iterdir()) == ["checkpoints", "config.toml"]
+
+
+def test_command_lines_are_noted_one_below_the_other(tmp_path: Path):
+    folder = RunFolder.create(tmp_path / "run", "")
+    folder.note_command(["train", "my file.toml", "--seed", "3"])
+    RunFolder.open(folder.path).note_command(["resume", "run", "--stop.env_steps", "2000"])
+    # As a shell takes them again: a blank inside of a word is quoted.
+    assert folder.commands_file.read_text() == (
+        "python launch.py train 'my file.toml' --seed 3\npython launch.py resume run --stop.env_steps 2000\n"
+    )
+
+
+@pytest.mark.parametrize("word", ["a\nb", "a\r\nb", "a\x1b[2Jb", "a\u2028b"])
+def test_a_command_line_stays_one_line_and_cannot_move_the_cursor(tmp_path: Path, word: str):
+    folder = RunFolder.create(tmp_path / "run", "")
+    folder.note_command(["train", word])
+    text = folder.commands_file.read_text()
+    assert len(text.splitlines()) == 1
+    assert "\x1b" not in text
+
+
+def test_a_command_that_cannot_be_noted_is_a_storage_error(tmp_path: Path):
+    folder = RunFolder.create(tmp_path / "run", "")
+    folder.commands_file.mkdir()
+    with pytest.raises(StorageError, match=r"the command could not be noted \(path=.*commands.txt\)"):
+        folder.note_command(["train"])
 
 
 def test_a_second_driver_is_refused_with_the_name_of_the_first(tmp_path: Path, holder):
