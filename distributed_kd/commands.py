@@ -32,7 +32,7 @@ def train(words: list[str]) -> int:
     """`train [PRESET or FILE.toml] [--KEY VALUE ...] [--out DIR]`."""
     typed = ["train", *words]
     source = words.pop(0) if words and not words[0].startswith("-") else "cartpole"
-    options, flags = _split(words)
+    options, flags = _split(words, "train")
     is_file = source.endswith(".toml") or "/" in source
     tables = run_file.read_toml(Path(source)) if is_file else presets.read(source)
     if options.help:
@@ -61,7 +61,7 @@ def resume(words: list[str]) -> int:
     """`resume DIR [--KEY VALUE ...]`: only the tables that may change, and students that join."""
     typed = ["resume", *words]
     directory = words.pop(0) if words and not words[0].startswith("-") else None
-    options, flags = _split(words)
+    options, flags = _split(words, "resume")
     if options.out:
         raise ConfigurationError(
             Problem("not an option here", "out", options.out, "a run goes on in its own folder", "Leave it out")
@@ -188,9 +188,9 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigurationError(f"{message}. See {self.prog} --help")
 
 
-def _split(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def _split(words: list[str], command: str) -> tuple[argparse.Namespace, list[str]]:
     """The options of the command itself, and what is left for the run file."""
-    parser = _Parser(prog="python launch.py train", add_help=False, allow_abbrev=False)
+    parser = _Parser(prog=f"python launch.py {command}", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--allow-env-import", action="store_true")
     taking = ("--out", "--address", "--runner", "--data")

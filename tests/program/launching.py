@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "launch.py"
-DEADLINE = 60.0
+DEADLINE = 100.0
 """Seconds that anything may take before a test gives up"""
 
 TINY = """\

@@ -89,6 +89,10 @@ SEE_TRAIN, SEE_DATASET = "See python launch.py train --help", "See python launch
             "train cartpole --runner fast",
             f"argument --runner: invalid choice: 'fast' (choose from 'ray', 'inline'). {SEE_TRAIN}",
         ),
+        (
+            "resume run --runner fast",
+            "argument --runner: invalid choice: 'fast' (choose from 'ray', 'inline'). See python launch.py resume --help",
+        ),
         ("resume", "no run (DIR=): resume needs the folder of a run. Give one of runs/"),
         ("resume run --out other", "not an option here (out=other): a run goes on in its own folder. Leave it out"),
         ("dataset run --out x.npz --form replay", f"unrecognized arguments: --form replay. {SEE_DATASET}"),
