@@ -125,7 +125,7 @@ def test_a_crafted_pickle_in_any_slot_has_no_effect(tmp_path: Path, file: str, h
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema": 2},
+        {"schema": 1},
         {"step": 100},
         {"parts": ["learner"]},
         {"parts": None},
