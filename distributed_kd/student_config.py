@@ -83,6 +83,15 @@ class LossConfig:
             return self.soft, self.hard
         return (self.name,) if self.name in get_args(OutputLossName) else ()
 
+    @property
+    def options(self) -> dict[str, object]:
+        """What this loss is given beside outputs, targets and temperature, by name."""
+        return {name: getattr(self, name) for name, readers in OPTIONS.items() if self.name in readers}
+
+    def counts_at(self, progress: float) -> bool:
+        """It is in its phase at this progress of the student's schedules."""
+        return self.since <= progress and (progress < self.until or self.until == 1)
+
     def problems(self, key: str) -> Iterator[Problem]:
         what = "bad loss"
         for name in ("weight", "soft_weight", "hard_weight", "alpha", "beta", "margin", "kl_weight"):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from distributed_kd.errors import Problem
+from distributed_kd.learning.lesson import Steps
 from distributed_kd.maths import representation
 from distributed_kd.maths.distillation import LOSSES
 from distributed_kd.maths.policy_gradient import advantage, policy_gradient, standardised, value
@@ -18,14 +19,6 @@ from distributed_kd.student_config import LAYER_LOSSES, LossConfig
 
 CRITIC_WEIGHT = 0.5
 """policy_gradient: factor before the error of the state value, as usual where it shares layers with the policy"""
-OPTIONS = {
-    "dkd": ("alpha", "beta"),
-    "margin": ("margin",),
-    "mse": ("target",),
-    "huber": ("target",),
-    "hard_soft": ("soft", "hard", "soft_weight", "hard_weight"),
-}
-"""Options that an output loss of `maths.distillation` takes"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ class Objective(nn.Module):
         losses = [
             term.weight * self._loss(place, term, sight, told, temperature.of(term), progress)
             for place, term in enumerate(self._terms)
-            if term.name != "policy_gradient" and term.since <= progress and (progress < term.until or term.until == 1)
+            if term.name != "policy_gradient" and term.counts_at(progress)
         ]
         # Nothing may count between two phases, or a loss reach no layer that trains: the gradient is then 0, not missing.
         total = sum(losses[1:], start=losses[0]) if losses else sight.outputs.new_zeros(())
@@ -104,24 +97,22 @@ class Objective(nn.Module):
             return (representation.relational if term.name == "relational" else representation.similarity)(mine, theirs)
         if term.name == "value":
             return value(self._state_value(sight), told.q, told.weight)
-        options = {name: getattr(term, name) for name in OPTIONS.get(term.name, ())}
-        if term.name == "hard_soft" and term.switch:
-            options["soft_weight" if progress >= term.switch else "hard_weight"] = 0.0
+        options = term.options
+        if switch := options.pop("switch", 0.0):
+            options["soft_weight" if progress >= switch else "hard_weight"] = 0.0
         return LOSSES[term.name](
             sight.outputs, told.q, temperature, weight=told.weight, smoothing=self._smoothing, **options
         )
 
     def from_own_steps(
         self,
+        steps: Steps,
         sight: Sight,
         after: Sight,
         told: Told,
         temperature: "Temperatures",
         share: float,
-        action: Tensor,
-        n_step_return: Tensor,
-        discount: Tensor,
-        probability: Tensor,
+        progress: float,
     ) -> Tensor:
         """The policy gradient on steps [B] of the student's own lanes, 0-d: policy, state value, and KL times `share`.
 
@@ -129,12 +120,12 @@ class Objective(nn.Module):
         """
         total = torch.zeros((), device=sight.outputs.device)
         for term in self._terms:
-            if term.name != "policy_gradient":
+            if term.name != "policy_gradient" or not term.counts_at(progress):
                 continue
             v_tm1, v_t = self._state_value(sight), self._state_value(after).detach()
-            gained = standardised(advantage(n_step_return, discount, v_t, v_tm1))
-            policy = policy_gradient(sight.outputs, action, gained, probability)
-            critic = huber(n_step_return + discount * v_t - v_tm1).mean()
+            gained = standardised(advantage(steps.n_step_return, steps.discount, v_t, v_tm1))
+            policy = policy_gradient(sight.outputs, steps.action, gained, steps.probability)
+            critic = huber(steps.n_step_return + steps.discount * v_t - v_tm1).mean()
             kept = LOSSES["kl"](sight.outputs, told.q, temperature.of(term), weight=told.weight, smoothing=self._smoothing)
             total = total + term.weight * (policy + CRITIC_WEIGHT * critic + share * term.kl_weight * kept)
         return total

@@ -82,17 +82,10 @@ class Student:
             logged["td_loss"] = error.detach()
         if own is not None:
             mine, said = own
-            gradient = self._objective.from_own_steps(
-                Sight.through(self.network, mine.observation),
-                Sight.through(self.network, mine.next_observation),
-                self._told(said, temperatures),
-                temperatures,
-                share,
-                mine.action,
-                mine.n_step_return,
-                mine.discount,
-                mine.probability,
-            )
+            with torch.no_grad():
+                after = Sight.through(self.network, mine.next_observation)
+            seen, told = Sight.through(self.network, mine.observation), self._told(said, temperatures)
+            gradient = self._objective.from_own_steps(mine, seen, after, told, temperatures, share, progress)
             loss = loss + gradient
             logged["policy_gradient_loss"] = gradient.detach()
         norm = self._trained.step(loss, progress)

@@ -43,17 +43,17 @@ def test_policy_state_value_and_kl_worked_by_hand(share, kl_weight, weight):
         value_bias.fill_(2.0)
     # Values of 2 everywhere: advantages 2 + .5 * 2 - 2 = 1 and 1 + 0 - 2 = -1, which are standardised already.
     observation = torch.eye(4)[:2]
-    loss = both.from_own_steps(
-        Sight.through(net, observation),
-        Sight.through(net, 5 * observation),
-        Told(TEACHER_Q.repeat(2, 1), (), None),
-        Temperatures(1.0, AUTO, 1.0),
-        share,
+    own = Steps(
+        observation=observation,
         action=torch.tensor([0, 1]),
         n_step_return=torch.tensor([2.0, 1.0]),
         discount=torch.tensor([0.5, 0.0]),
+        next_observation=5 * observation,
         probability=torch.tensor([1 / 3, 1 / 3]),
     )
+    sight, after = Sight.through(net, own.observation), Sight.through(net, own.next_observation)
+    told = Told(TEACHER_Q.repeat(2, 1), (), None)
+    loss = both.from_own_steps(own, sight, after, told, Temperatures(1.0, AUTO, 1.0), share, progress=0.0)
     loss.backward()
     # Policy -(1 - 1) / 2; state value .5 * (.5 + .5) / 2; KL 1/2 log(3/2) + 1/2 log(3/4).
     kl = share * kl_weight * (log(1.5) + log(0.75)) / 2
@@ -78,12 +78,21 @@ def test_importance_and_smoothing_reach_its_kl():
     for kl_weight in (0.0, 10.0):
         torch.manual_seed(0)
         both = Objective([LossConfig("policy_gradient", kl_weight=kl_weight, temperature=0.1)], 0.3, [(8,)], [(16,)], 8)
-        columns = own.action, own.n_step_return, own.discount, own.probability
-        totals.append(
-            both.from_own_steps(sight, sight, Told(said.q, (), weight), Temperatures(1.0, AUTO, 1.0), 1.0, *columns)
-        )
+        told, temperatures = Told(said.q, (), weight), Temperatures(1.0, AUTO, 1.0)
+        totals.append(both.from_own_steps(own, sight, sight, told, temperatures, 1.0, progress=0.0))
     kl = LOSSES["kl"](sight.outputs, said.q, 0.1, weight=weight, smoothing=0.3)
     torch.testing.assert_close(totals[1] - totals[0], 10 * kl)
+
+
+def test_it_counts_in_its_phase_alone():
+    own = steps(batches(1)[0])
+    student = student_of(network(8), StudentConfig(losses=(LossConfig("kl"), LossConfig("policy_gradient", until=0.5))))
+    told = as_lesson(network(16), own.observation)
+    counted = [
+        student.update(told, AUTO, progress, True, own, (own, told))["policy_gradient_loss"].item()
+        for progress in (0.0, 0.49, 0.5, 1.0)
+    ]
+    assert [loss != 0 for loss in counted] == [True, True, False, False]
 
 
 def test_it_counts_beside_what_is_learned_from_the_shared_batch():
