@@ -7,26 +7,28 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distributed_kd.networks.mlp import MLP
-from distributed_kd.policy_config import NetworkConfig
+from distributed_kd.network_config import HeadConfig, NetworkConfig
+from distributed_kd.networks.factory import from_factory
+from distributed_kd.networks.q_network import PLAIN, QNetwork
 from distributed_kd.records import EnvSpec
 
 
-def build(config: NetworkConfig, spec: EnvSpec, seed: int = 0, dueling: bool = False) -> nn.Module:
-    """A network from observations [B, *shape] to one output per action [B, A].
+def build(config: NetworkConfig, spec: EnvSpec, seed: int = 0, head: HeadConfig = PLAIN) -> nn.Module:
+    """A network from observations [B, *input_shape] to one output per action [B, A].
 
     Its initial parameters depend on `seed` alone, whatever else was built before; the caller's random state is kept.
+    Raises ConfigurationError where the network does not fit the observations, or a factory gives none that can be used.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MLP(int(np.prod(spec.observation_shape)), config.hidden, spec.actions, dueling)
+        return from_factory(config.kind, spec) if config.is_foreign else QNetwork(config, spec, head)
 
 
 @torch.no_grad()
 def layer_shapes(network: nn.Module, spec: EnvSpec) -> list[tuple[int, ...]]:
     """What one observation becomes in each hidden layer, first to last: (width,) or (channels, height, width)."""
     device = next(network.parameters()).device
-    _, layers = network.trace(torch.zeros((1, *spec.observation_shape), device=device))
+    _, layers = network.trace(torch.zeros((1, *spec.input_shape), device=device))
     return [tuple(layer.shape[1:]) for layer in layers]
 
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import build, layer_shapes, load_flat, parameter_count, to_flat
 from distributed_kd.networks.ensemble import Ensemble
-from distributed_kd.policy_config import NetworkConfig
 from distributed_kd.records import EnvSpec
 
 SPEC = EnvSpec("Numbers", (4,), "float32", 3)

@@ -4,16 +4,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.networks import build, to_flat, transfer
-from distributed_kd.policy_config import NetworkConfig
 from distributed_kd.records import EnvSpec
 
 FIRST, MIDDLE = ["body.0.bias", "body.0.weight"], ["body.2.bias", "body.2.weight"]
+NOISY = ["advantage.bias", "advantage.bias_sigma", "advantage.weight", "advantage.weight_sigma"]
 HEAD, VALUE = ["advantage.bias", "advantage.weight"], ["value.bias", "value.weight"]
 
 
-def mlp(*hidden, inputs=4, actions=3, seed=0, dueling=False):
-    return build(NetworkConfig(hidden=hidden), EnvSpec("Numbers", (inputs,), "float32", actions), seed, dueling)
+def mlp(*hidden, inputs=4, actions=3, seed=0, dueling=False, noisy=False):
+    spec = EnvSpec("Numbers", (inputs,), "float32", actions)
+    return build(NetworkConfig(hidden=hidden), spec, seed, HeadConfig(dueling, noisy))
+
+
+def nature(edge, actions=3, seed=0):
+    spec = EnvSpec("Frames", (edge, edge), "uint8", actions)
+    return build(NetworkConfig("nature", channels=(2, 3, 2), hidden=(4,)), spec, seed)
 
 
 def arrays(network):
@@ -47,8 +54,26 @@ def test_into_a_network_of_the_same_shape_all_is_copied():
         (mlp(8, 6), mlp(7, 6, seed=2), [*FIRST, *MIDDLE]),
         (mlp(8, 6), mlp(8, 5, seed=2), [*HEAD, *MIDDLE]),
         (mlp(8, 6), mlp(9, 9, inputs=3, actions=4, seed=2), [*HEAD, *FIRST, *MIDDLE]),
+        (mlp(8, 6, noisy=True), mlp(8, 6, seed=2), NOISY),
+        (mlp(8, 6), mlp(8, 6, seed=2, noisy=True), []),
+        (nature(36, actions=2), nature(36, seed=2), HEAD),
+        # The convolutions leave one place of an image of 36 (8, 3, 1), and four of one of 44 (10, 4, 2).
+        (nature(44), nature(36, seed=2), ["body.7.bias", "body.7.weight"]),
     ],
-    ids=["actions", "observations", "both", "no value stream", "one stream fewer", "first width", "last width", "all"],
+    ids=[
+        "actions",
+        "observations",
+        "both",
+        "no value stream",
+        "one stream fewer",
+        "first width",
+        "last width",
+        "all",
+        "no noise",
+        "noise too",
+        "actions of images",
+        "larger images",
+    ],
 )
 def test_whole_layers_or_nothing(network, source, new):
     assert transferred(network, source) == new
