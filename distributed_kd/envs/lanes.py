@@ -4,8 +4,6 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -14,43 +12,20 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from distributed_kd.config import EnvConfig
+from distributed_kd.envs.atari import AtariFrames
+from distributed_kd.envs.atari_lanes import atari_lanes
+from distributed_kd.envs.lane_step import Lanes, LaneStep
 from distributed_kd.envs.spec import make
 from distributed_kd.records import EnvSpec, State
 
 
-@dataclass(frozen=True)
-class LaneStep:
-    """One step of N lanes.
+def make_lanes(config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence, repeatable: bool = True) -> Lanes:
+    """Lanes of an environment, by its fast vector form where there is one whose episodes can be told apart.
 
-    observation [N, *shape]: what to act on next; after [N, *shape]: what the step led to, the true final observation where
-    the episode ended (equal to `observation` elsewhere); reward [N]; terminated, truncated [N] bool.
+    `repeatable` lanes can be saved and restored exactly; others may be faster, and begin new episodes when restored.
     """
-
-    observation: NDArray
-    after: NDArray
-    reward: NDArray
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-
-
-class Lanes(Protocol):
-    def reset(self) -> NDArray:
-        """Begin an episode in every lane: observations [N, *shape]."""
-
-    def step(self, action: NDArray[np.int64]) -> LaneStep:
-        """Step all lanes with actions [N] counted from 0."""
-
-    def state(self) -> State:
-        """All that decides the lanes' future."""
-
-    def restore(self, state: State) -> NDArray:
-        """Go on from `state`: the observations [N, *shape] that stood when it was taken."""
-
-    def close(self) -> None: ...
-
-
-def make_lanes(config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence) -> Lanes:
-    """Lanes of an environment, by its fast vector form where Gymnasium has one whose episodes can be told apart."""
+    if not repeatable and (fast := atari_lanes(config, lanes, seed)) is not None:
+        return fast
     registered = gym.registry.get(config.id)
     if registered is not None and registered.vector_entry_point == _CARTPOLE and _both_forms_take(config.kwargs):
         return CartPoleLanes(config, lanes, seed)
@@ -65,15 +40,27 @@ def _both_forms_take(kwargs: Mapping[str, object]) -> bool:
     return set(kwargs) <= {"sutton_barto_reward", "max_episode_steps"} and kwargs.get("max_episode_steps") != -1
 
 
+def _atari_frames(env: gym.Env) -> AtariFrames | None:
+    while isinstance(env, gym.Wrapper) and not isinstance(env, AtariFrames):
+        env = env.env
+    return env if isinstance(env, AtariFrames) else None
+
+
+GOES_ON = int(np.iinfo(np.int64).min)
+"""among the actions of a tape: a reset that began an episode in the same game, after a lost life"""
+
+
 class Tape(gym.Wrapper):
     """Seeds each episode from the lane's own stream and remembers its actions, so that it can be played again.
 
-    A Gymnasium environment has no state that can be read out; its first seed and its actions are one.
+    A Gymnasium environment has no state that can be read out; its first seed and its actions are one. An Atari game can go
+    on over several episodes, one for each life: they are one stretch of tape, begun with one seed.
     """
 
     def __init__(self, env: gym.Env, seed: np.random.SeedSequence):
         super().__init__(env)
         self._seed = seed
+        self._game = _atari_frames(env)
         self.episode = -1
         self.actions: list[int] = []
 
@@ -83,8 +70,11 @@ class Tape(gym.Wrapper):
         return int(child.generate_state(1)[0])
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
-        self.episode += 1
-        self.actions.clear()
+        if self._game is not None and self._game.goes_on:
+            self.actions.append(GOES_ON)
+        else:
+            self.episode += 1
+            self.actions.clear()
         return self.env.reset(seed=self.episode_seed, options=options)[0], {}
 
     def step(self, action: int):
@@ -98,10 +88,12 @@ class Tape(gym.Wrapper):
 
     def play_again(self, episode: int, actions: NDArray) -> NDArray:
         """Bring the environment to where `actions` led in that episode; returns the observation there."""
+        if self._game is not None:
+            self._game.goes_on = False
         self.episode = episode - 1
         observation, _ = self.reset()
         for action in actions:
-            observation, *_ = self.step(int(action))
+            observation = self.reset()[0] if action == GOES_ON else self.step(int(action))[0]
         return observation
 
 

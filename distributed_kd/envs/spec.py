@@ -2,12 +2,18 @@
 
 import difflib
 import importlib
+from collections.abc import Iterator
+from typing import Literal
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from distributed_kd.config import EnvConfig
+from distributed_kd.envs.atari import follows_protocol, make_atari
+from distributed_kd.envs.minatar import NoActionBefore
+from distributed_kd.envs.observations import as_one_box, name_of, observation_problems
+from distributed_kd.envs.packages import package_of, provide
 from distributed_kd.errors import ConfigurationError, Problem
 from distributed_kd.records import EnvSpec
 
@@ -27,14 +33,36 @@ def import_module(config: EnvConfig) -> None:
         raise ConfigurationError(Problem("bad environment", "env.id", config.id, why, "Mend the module")) from error
 
 
-def make(config: EnvConfig, **extra: object) -> gym.Env:
-    """One environment. Raises ConfigurationError where the id is unknown or its arguments do not fit."""
+def make(config: EnvConfig, evaluation: bool = False, **extra: object) -> gym.Env:
+    """One environment whose observations are one Box, uint8 where they are bytes, yes or no, or one of several choices.
+
+    `evaluation` lays env.evaluation_kwargs over env.kwargs, and a lost life ends no episode; `extra` goes before both.
+    Raises ConfigurationError where the id is unknown, its package missing, its arguments do not fit or its observations
+    cannot be laid out.
+    """
+    env = _made(config, evaluation, extra)
+    if problems := list(observation_problems(config, env.observation_space)):
+        env.close()
+        raise ConfigurationError.of(problems)
+    return as_one_box(env)
+
+
+def _made(config: EnvConfig, evaluation: bool, extra: dict[str, object]) -> gym.Env:
+    """The environment with its observations as it gives them."""
     import_module(config)
+    provide(config)
     name = config.id.rpartition(":")[2]
+    kwargs = {**config.kwargs, **(config.evaluation_kwargs if evaluation else {}), **extra}
     try:
-        return gym.make(name, **{**config.kwargs, **extra})
+        if follows_protocol(config):
+            return make_atari(config, kwargs, evaluation)
+        env = gym.make(name, **kwargs)
+    except ConfigurationError:
+        raise
     except Exception as error:  # an environment's constructor may raise anything, and each means that it cannot be had
         raise ConfigurationError(_why_not(config, error)) from error
+    package = package_of(name)
+    return NoActionBefore(env) if package and package.extra == "minatar" else env
 
 
 def _why_not(config: EnvConfig, error: Exception) -> Problem:
@@ -49,29 +77,66 @@ def _why_not(config: EnvConfig, error: Exception) -> Problem:
 
 
 def read_spec(config: EnvConfig) -> EnvSpec:
-    """Make the environment once and read its shapes. Raises ConfigurationError where it cannot be played here."""
-    env = make(config)
+    """Make the environment once and read its shapes. Raises ConfigurationError where it cannot be played here.
+
+    Where evaluations have arguments of their own, the environment is made with them too, and must look the same.
+    """
+    spec = _read(config, evaluation=False)
+    if config.evaluation_kwargs:
+        other = _read(config, evaluation=True)
+        if other != spec:
+            why = f"evaluation has {_looks(other)}, training {_looks(spec)}"
+            raise ConfigurationError(Problem("evaluation differs", "env.evaluation_kwargs", config.evaluation_kwargs, why,
+                                             "Give both the same observations and actions"))  # fmt: skip
+    return spec
+
+
+def _read(config: EnvConfig, evaluation: bool) -> EnvSpec:
+    env = _made(config, evaluation, {})
     try:
-        observation, action = env.observation_space, env.action_space
+        action = env.action_space
+        problems = [*_action_problems(config, action), *observation_problems(config, env.observation_space)]
+        if problems:
+            raise ConfigurationError.of(problems)
+        observation = as_one_box(env).observation_space
     finally:
         env.close()
-    problems = []
+    is_bytes = observation.dtype == np.uint8
+    return EnvSpec(
+        config.id,
+        tuple(observation.shape),
+        "uint8" if is_bytes else "float32",
+        int(action.n),
+        int(action.start),
+        frame_stack=config.frame_stack,
+        channels=_channels(config, observation.shape),
+        scale=_scale(observation) if is_bytes else 1.0,
+    )
+
+
+def _action_problems(config: EnvConfig, action: gym.Space) -> Iterator[Problem]:
     if not isinstance(action, Discrete):
-        problems.append(Problem("unsupported actions", "env.id", config.id, f"its actions are {_name(action)}",
-                                "Choose an environment with Discrete actions"))  # fmt: skip
+        yield Problem("unsupported actions", "env.id", config.id, f"its actions are {name_of(action)}",
+                      "Choose an environment with Discrete actions")  # fmt: skip
     elif action.n < 2:
-        problems.append(Problem("unsupported actions", "env.id", config.id, "it has a single action", "Choose another"))
-    if not isinstance(observation, Box):
-        problems.append(Problem("unsupported observations", "env.id", config.id, f"they are {_name(observation)}",
-                                "Choose an environment whose observations are one Box"))  # fmt: skip
-    elif not observation.shape or 0 in observation.shape:
-        problems.append(Problem("unsupported observations", "env.id", config.id, f"their shape is {list(observation.shape)}",
-                                "Choose an environment whose observations have at least one number"))  # fmt: skip
-    if problems:
-        raise ConfigurationError.of(problems)
-    dtype = "uint8" if observation.dtype == np.uint8 else "float32"
-    return EnvSpec(config.id, tuple(observation.shape), dtype, int(action.n), int(action.start))
+        yield Problem("unsupported actions", "env.id", config.id, "it has a single action", "Choose another")
 
 
-def _name(space: gym.Space) -> str:
-    return f"a {type(space).__name__}{list(space.shape) if space.shape else ''}"
+def _channels(config: EnvConfig, shape: tuple[int, ...]) -> Literal["none", "first", "last"]:
+    if len(shape) != 3:
+        return "none"
+    if config.channels != "auto":
+        return config.channels
+    return "first" if shape[0] < shape[2] else "last"
+
+
+def _scale(observation: Box) -> float:
+    """1 / the highest value that any of the bytes can have; 1 where they are yes or no."""
+    return 1.0 / max(1, int(observation.high.max()))
+
+
+def _looks(spec: EnvSpec) -> str:
+    first = f" from {spec.action_start}" if spec.action_start else ""
+    scale = f" up to {round(1 / spec.scale)}" if spec.observation_dtype == "uint8" else ""
+    shape = list(spec.observation_shape)
+    return f"observations {shape} {spec.observation_dtype}{scale} and {spec.actions} actions{first}"
