@@ -20,6 +20,7 @@ usage: python launch.py COMMAND [...]
   resume DIR [--KEY VALUE ...]                               go on from the newest good checkpoint of a run
   evaluate RUN --policy NAME [--episodes N] [--video DIR]    play full greedy episodes with saved weights
   dataset RUN --states N --out FILE.npz                      draw a fixed set of states, for train --data FILE.npz
+  networks [PRESET | FILE.toml] [--json]                     what each network of a run costs, before it is trained
   presets                                                    list the presets
   doctor                                                     tell whether this machine can run, and what is missing
 

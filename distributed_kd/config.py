@@ -28,10 +28,24 @@ class EnvConfig:
     """any Gymnasium id; "module:Id-v0" imports module first, only with --allow-env-import"""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """keyword arguments for gymnasium.make"""
+    evaluation_kwargs: dict[str, Any] = field(default_factory=dict)
+    """laid over kwargs where policies are evaluated, such as a test set's split"""
+    flatten: bool = False
+    """lay a Dict or Tuple of observations out as one row of numbers"""
+    frame_stack: int = 1
+    """newest observations that a network sees at once; each is stored once"""
+    channels: Literal["auto", "first", "last"] = "auto"
+    """where an image's channels stand; auto: first if that axis is the shorter one, else last"""
+    normalise: bool = False
+    """observations less their running mean, divided by their running standard deviation, the same for all networks"""
+    protocol: Literal["machado", "classic", "none"] = "machado"
+    """Atari: machado: sticky actions, all 18 actions, an episode is a game (Machado et al. 2018); classic: up to 30 idle
+    steps first, few actions, a lost life ends an episode for learning (Mnih et al. 2015); none: as Gymnasium makes it"""
 
     def problems(self, key: str = "env") -> Iterator[Problem]:
         if not self.id.strip():
             yield Problem("no environment", f"{key}.id", repr(self.id), "an id is needed", f"Set --{key}.id CartPole-v1")
+        yield from at_least(f"{key}.frame_stack", self.frame_stack, 1, "bad frame stack")
 
 
 @dataclass(frozen=True)
@@ -149,6 +163,7 @@ class RunConfig:
             )
             yield Problem("warm-up never ends", "replay.warmup", self.replay.warmup, why, fix)
         yield from self._peer_problems()
+        yield from self._priority_problems()
         by_scores = [
             f"students.{name}.distillation" for name, one in self.students.items() if one.distillation == "performance"
         ]
@@ -162,6 +177,21 @@ class RunConfig:
             yield Problem("evaluations by time", "evaluation.every_env_steps", 0, why, fix)
         for name, student in self.students.items():
             yield from self._data_problems(name, student)
+
+    def _priority_problems(self) -> Iterator[Problem]:
+        """What cannot go with steps that are drawn by priority."""
+        if not self.replay.prioritized:
+            return
+        if not self.teacher.learns:
+            why, fix = "a teacher that does not learn sets no priorities", "Set --replay.prioritized false"
+            yield Problem("nothing to draw by", "replay.prioritized", "true", why, fix)
+        for name, student in self.students.items():
+            if self.replay.student_batches == "corrected" and any(term.name in BETWEEN_STATES for term in student.terms):
+                why = f"{student.label} compares states with each other, so no weight undoes how they were drawn"
+                fix = "Set --replay.student_batches uniform"
+                yield Problem(
+                    "a loss that cannot be corrected", f"students.{name}.{student.loss_key}", student.label, why, fix
+                )
 
     def _peer_problems(self) -> Iterator[Problem]:
         teacher = self.teacher

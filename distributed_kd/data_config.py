@@ -69,8 +69,16 @@ class ReplayConfig:
 
     capacity: int = 100_000
     """rows of the ring; the last observation of an episode or of a lane's part of a segment takes a row too"""
-    prioritized: Literal[False] = False
-    """steps are drawn uniformly"""
+    prioritized: bool = False
+    """steps are drawn in proportion to their last temporal-difference error (Schaul et al. 2016), not uniformly"""
+    priority_exponent: float = 0.6
+    """prioritized: how much the error counts; 0 = uniform"""
+    importance: float = 0.4
+    """prioritized: exponent of the teacher's importance weights at the start, which undo what prioritising biases"""
+    importance_end: float = 1.0
+    """prioritized: that exponent at the end of the run, reached linearly"""
+    student_batches: Literal["corrected", "uniform"] = "corrected"
+    """prioritized: students learn from the teacher's batches with full importance weights, or from uniform ones apart"""
     warmup: int = 1_000
     """steps inserted before the first batch is drawn"""
     batch_size: int = 64
@@ -84,6 +92,8 @@ class ReplayConfig:
         for name in ("capacity", "warmup", "batch_size"):
             yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad size")
         yield from at_least(f"{key}.samples_per_insert", self.samples_per_insert, 0, "bad pace")
+        for name in ("priority_exponent", "importance", "importance_end"):
+            yield from share(f"{key}.{name}", getattr(self, name), "bad priorities")
         if 1 <= self.capacity < self.batch_size:
             yield Problem("replay too small", f"{key}.capacity", self.capacity, f"a batch has {self.batch_size} steps",
                           f"Set --{key}.capacity {self.batch_size} or more")  # fmt: skip

@@ -151,7 +151,7 @@ def _groups(config: RunConfig) -> Iterator[tuple[str, list[str]]]:
     for name, value in ((f.name, getattr(config, f.name)) for f in fields(config)):
         if name == "students":
             rows = [_row(f"--{k}", leaf) for k, leaf in leaves(StudentConfig(), "students.NAME.").items()]
-            here = ", ".join(f"{n} ({as_words(s.network.hidden)})" for n, s in value.items()) or "none"
+            here = ", ".join(f"{n} ({s.network.label})" for n, s in value.items()) or "none"
             notes = [
                 textwrap.fill(t, WIDTH, initial_indent="  ", subsequent_indent="  ") for t in (about[name], f"Here: {here}")
             ]

@@ -1,4 +1,4 @@
-"""The tables of a run file that describe a network and the teacher: where it comes from and how it learns."""
+"""The tables of a run file that describe the teacher: where it comes from, how it learns and how it explores."""
 
 import math
 from collections.abc import Iterator
@@ -7,23 +7,10 @@ from typing import Literal
 
 from distributed_kd.checks import above_zero, at_least, share
 from distributed_kd.errors import Problem
+from distributed_kd.network_config import HeadConfig, NetworkConfig
 
 LEARN, PEERS = "learn", "peers"
 """Sources of a teacher that are no files"""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """A network by name, with its widths."""
-
-    kind: Literal["mlp"] = "mlp"
-    """mlp: fully connected with ReLU"""
-    hidden: tuple[int, ...] = (256, 256)
-    """units of each hidden layer"""
-
-    def problems(self, key: str) -> Iterator[Problem]:
-        for width in self.hidden:
-            yield from at_least(f"{key}.hidden", width, 1, "bad layer width")
 
 
 @dataclass(frozen=True)
@@ -78,6 +65,22 @@ class TeacherConfig:
     """double DQN: the online network picks the action, the target network values it"""
     dueling: bool = False
     """separate value and advantage streams"""
+    noisy: bool = False
+    """noise that is learned on the weights of the head, to explore with; set exploration.start and end to 0 beside it"""
+    distribution: Literal["none", "c51", "quantile"] = "none"
+    """learn the distribution of the return, whose mean is taught: none, c51 (atoms from v_min to v_max) or quantile"""
+    atoms: int = 51
+    """c51, quantile: numbers for each action that describe its distribution"""
+    v_min: float = -10.0
+    """c51: the least return"""
+    v_max: float = 10.0
+    """c51: the greatest return"""
+    munchausen: float = 0.0
+    """factor before the log-policy that is added to the reward (Vieillard et al. 2020); 0 = none, 0.9 usual"""
+    munchausen_temperature: float = 0.03
+    """munchausen: entropy temperature of that policy, in the unit of returns"""
+    reward_clip: float = 0.0
+    """rewards are cut to [-reward_clip, reward_clip], for learning only; 0 = not"""
     target_update: float = 500.0
     """updates between copies to the target network; below 1: Polyak rate per update"""
     max_grad_norm: float = 10.0
@@ -95,9 +98,16 @@ class TeacherConfig:
         yield from self.exploration.problems(f"{key}.exploration")
         yield from above_zero(f"{key}.combine_temperature", self.combine_temperature, "bad temperature")
         yield from share(f"{key}.average_rate", self.average_rate, "bad rate")
+        yield from at_least(f"{key}.reward_clip", self.reward_clip, 0, "bad reward clip")
+        yield from self._value_problems(key)
         for weight in self.weights:
             yield from above_zero(f"{key}.weights", weight, "bad weight of a teacher")
         yield from self._source_problems(key)
+
+    @property
+    def head(self) -> HeadConfig:
+        """What its network ends in."""
+        return HeadConfig(self.dueling, self.noisy, self.distribution, self.atoms, self.v_min, self.v_max)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -118,6 +128,24 @@ class TeacherConfig:
     def learns(self) -> bool:
         """It has DQN updates of its own in this run."""
         return not self.is_peers and (not self.sources or not self.frozen)
+
+    def _value_problems(self, key: str) -> Iterator[Problem]:
+        """What values are learned, and how."""
+        yield from at_least(f"{key}.atoms", self.atoms, 2, "bad distribution")
+        if not self.v_min < self.v_max or not math.isfinite(self.v_max - self.v_min):
+            why, fix = f"it must lie below v_max, {self.v_max:g}", "Set the least and the greatest return that can come"
+            yield Problem("bad distribution", f"{key}.v_min", self.v_min, why, fix)
+        yield from share(f"{key}.munchausen", self.munchausen, "bad Munchausen term")
+        yield from above_zero(f"{key}.munchausen_temperature", self.munchausen_temperature, "bad Munchausen term")
+        if self.munchausen and self.n_step > 1:
+            why, fix = "its log-policy is that of one step", f"Set --{key}.n_step 1"
+            yield Problem("Munchausen over several steps", f"{key}.n_step", self.n_step, why, fix)
+        if self.munchausen and self.distribution != "none":
+            why, fix = "the term is that of plain Q-values", f"Set --{key}.distribution none"
+            yield Problem("Munchausen with a distribution", f"{key}.distribution", self.distribution, why, fix)
+        if self.network.is_foreign and self.head != HeadConfig(atoms=self.atoms, v_min=self.v_min, v_max=self.v_max):
+            why, fix = "a factory's network has a head of its own", "Leave dueling, noisy and distribution out"
+            yield Problem("option without effect", f"{key}.network.kind", self.network.kind, why, fix)
 
     def _source_problems(self, key: str) -> Iterator[Problem]:
         count = len(self.sources)

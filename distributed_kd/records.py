@@ -1,7 +1,8 @@
 """What moves between the parts of a run: plain records of NumPy arrays and numbers, cheap to hand to Ray."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,22 @@ class EnvSpec:
 
     id: str
     observation_shape: tuple[int, ...]
+    """of one observation, as it is stored"""
     observation_dtype: str
+    """uint8 or float32"""
     actions: int
     action_start: int = 0
+    frame_stack: int = 1
+    """newest observations of an episode that a network sees at once, the oldest first"""
+    channels: Literal["none", "first", "last"] = "none"
+    """where the channels of an image of three axes stand; none: it has no such axis"""
+    scale: float = 1.0
+    """factor that brings an observation to about 1, such as 1 / 255"""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of what a network sees: [*shape], or [frame_stack, *shape] where observations are stacked."""
+        return (self.frame_stack, *self.observation_shape) if self.frame_stack > 1 else self.observation_shape
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,13 @@ class Segment:
     A lane's rows stand in the order of time. A row is a *step* (an observation and what was done in it) or only an
     observation: the true last one of an episode, or the one that follows the lane's last step here. So the observation
     after a step always stands in the next row, each observation stands once, and a row that is no step ends every walk.
+    Where observations are stacked, the frames that stand before a lane's first step here come first, again as rows that are
+    no steps: the one thing that is stored twice.
 
     observation [R, *shape], action [R] int64, reward [R] float32, discount [R] float32 (gamma * (1 - terminated)),
-    is_step [R] bool, policy [R] int16 (number of the policy that acted, -1 where no step), version [R] int64 (its weights),
-    probability [R] float32 (with which that policy takes that action there, 0 where no step).
+    is_step [R] bool, begins [R] bool (nothing of its episode stands before this row), policy [R] int16 (number of the policy
+    that acted, -1 where no step), version [R] int64 (its weights), probability [R] float32 (with which that policy takes
+    that action there, 0 where no step).
     """
 
     actor: int
@@ -45,6 +62,7 @@ class Segment:
     reward: NDArray[np.float32]
     discount: NDArray[np.float32]
     is_step: NDArray[np.bool_]
+    begins: NDArray[np.bool_]
     policy: NDArray[np.int16]
     version: NDArray[np.int64]
     probability: NDArray[np.float32]
@@ -56,21 +74,27 @@ class Segment:
     def check_valid(self) -> None:
         """Raise ValueError where the arrays do not fit each other or the last row is a step."""
         rows = len(self.observation)
-        for name in ("action", "reward", "discount", "is_step", "policy", "version", "probability"):
+        for name in ("action", "reward", "discount", "is_step", "begins", "policy", "version", "probability"):
             if getattr(self, name).shape != (rows,):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not ({rows},)")
         if rows == 0 or self.is_step[-1]:
             raise ValueError("the last row of a segment must be an observation without a step")
+        if not self.begins[0]:
+            raise ValueError("nothing stands before the first row of a segment, so it must begin")
 
 
 @dataclass(frozen=True)
 class Batch:
     """Steps drawn from the replay; `[K, B]` stands before every shape where K batches travel together.
 
-    observation [B, *shape], action [B] int64, n_step_return [B] float32, discount [B] float32 (the product of the
-    discounts of the steps summed, 0 after a termination), next_observation [B, *shape], the one to bootstrap from,
-    probability [B] float32 (with which the policy that acted takes that action). `own` holds, by name, batches of the newest
-    steps of students that learn from their own lanes; there is none before they have made a batch of steps.
+    observation [B, *input_shape], action [B] int64, n_step_return [B] float32, discount [B] float32 (the product of the
+    discounts of the steps summed, 0 after a termination), next_observation [B, *input_shape], the one to bootstrap from,
+    probability [B] float32 (with which the policy that acted takes that action), row [B] int64 (the number that the replay
+    gave the step, under which it takes its priority back), oversampling [B] float32 (how many times as likely it was drawn
+    as it would have been uniformly; 1 where draws are uniform).
+
+    `own` holds, by name, batches of the newest steps of students that learn from their own lanes; there is none before they
+    have made a batch of steps. `students` is the batch that the students learn from where it is not this one.
     """
 
     observation: NDArray
@@ -79,31 +103,53 @@ class Batch:
     discount: NDArray[np.float32]
     next_observation: NDArray
     probability: NDArray[np.float32]
+    row: NDArray[np.int64]
+    oversampling: NDArray[np.float32]
     own: Mapping[str, "Batch"] = field(default_factory=dict)
+    students: "Batch | None" = None
+
+    @property
+    def columns(self) -> tuple[NDArray, ...]:
+        """Every array of the batch itself, in the order of its fields."""
+        return tuple(getattr(self, name) for name in COLUMNS)
 
     def split(self) -> list["Batch"]:
         """The K batches that travelled together, as views."""
         own = {name: batch.split() for name, batch in self.own.items()}
-        columns = (
-            self.observation,
-            self.action,
-            self.n_step_return,
-            self.discount,
-            self.next_observation,
-            self.probability,
-        )
+        students = self.students.split() if self.students else None
         return [
-            Batch(*one, own={name: batches[place] for name, batches in own.items()})
-            for place, one in enumerate(zip(*columns, strict=True))
+            Batch(
+                *one,
+                own={name: batches[place] for name, batches in own.items()},
+                students=students[place] if students else None,
+            )
+            for place, one in enumerate(zip(*self.columns, strict=True))
         ]
+
+
+COLUMNS = tuple(one.name for one in fields(Batch) if one.name not in ("own", "students"))
+"""The fields of a `Batch` that are arrays"""
+
+
+@dataclass(frozen=True)
+class Priorities:
+    """What learning says of steps that were drawn: row [K] int64 as in `Batch`, priority [K] float32 of each."""
+
+    row: NDArray[np.int64]
+    priority: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One publication: every policy's parameters as one flat float32 vector, in the order of `parameters()`."""
+    """One publication: every policy's parameters as one flat float32 vector, in the order of `parameters()`.
+
+    `normal` [2, *observation_shape] is the mean and the standard deviation that all of them see observations by; None where
+    they see them as they are.
+    """
 
     version: int
     flat: Mapping[str, NDArray[np.float32]]
+    normal: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +182,10 @@ class Receipt:
     """how far `inserted` may run for now; it only ever grows"""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """steps refused so far, by reason"""
+    prioritised: int = 0
+    """priorities taken from learning so far"""
+    late_priorities: int = 0
+    """priorities that came for steps no longer there"""
 
 
 @dataclass(frozen=True)

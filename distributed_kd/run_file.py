@@ -73,6 +73,12 @@ def checked(config: RunConfig, misread: Iterable[Problem] = ()) -> RunConfig:
     return config
 
 
+def read_table(default: Any, table: Mapping[str, object]) -> tuple[Any, list[Problem]]:
+    """One dataclass of the run file's, with the keys of `table` in place of the default's, and what is wrong with them."""
+    problems: list[Problem] = []
+    return _read_table(default, table, "", problems), problems
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the keys of `over` laid over it, table by table; neither is changed."""
     merged = dict(base)

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 from distributed_kd.checks import above_zero, at_least, share
 from distributed_kd.errors import Problem
-from distributed_kd.policy_config import NetworkConfig, target_update_problems
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import target_update_problems
 
 OutputLossName = Literal[
     "kl", "kl_q", "kl_hinton", "kl_reverse", "jsd", "cross_entropy", "nll", "mse", "huber", "dkd", "margin"
@@ -114,7 +115,7 @@ class LossConfig:
 class StudentConfig:
     """One student: its network and how it is taught."""
 
-    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(hidden=(64, 64)))
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(width=0.25))
     loss: LossName = "kl"
     """how the student is drawn to the teacher; beside one that teaches no actions (hint, value, ...) stands kl"""
     losses: tuple[LossConfig, ...] = ()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from distributed_kd.config import EnvConfig, ReplayConfig, RunConfig
 from distributed_kd.errors import ConfigurationError
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.run_file import changed, decode, encode, merge, read_toml
 from distributed_kd.student_config import LossConfig, StudentConfig
 

@@ -67,6 +67,8 @@ class LearnerActor:
             learning = time.perf_counter()
             self._learner.update(self._ready.popleft(), progress)
             self._busy += time.perf_counter() - learning
+        if not ask and (priorities := self._learner.priorities()) is not None:
+            self._receipt = ray.get(self._replay.prioritise.remote(priorities))
         reading = time.perf_counter()
         losses = self._learner.losses()  # on a GPU the updates end here
         self._busy += time.perf_counter() - reading
@@ -94,7 +96,8 @@ class LearnerActor:
                 wanted = min(wanted, self._max_updates - self._learner.updates - ahead)
             if wanted <= 0:
                 break
-            self._requests.append(self._replay.sample.remote(wanted))
+            # What was learned of earlier steps travels with the next request: no call of its own, and nothing to wait for.
+            self._requests.append(self._replay.sample.remote(wanted, self._learner.priorities()))
 
     def _receive(self) -> bool:
         """Wait for the oldest request; False where nothing is under way or the replay gave nothing."""

@@ -2,7 +2,7 @@
 
 import ray
 
-from distributed_kd.records import Batch, Receipt, Segment, State
+from distributed_kd.records import Batch, Priorities, Receipt, Segment, State
 from distributed_kd.replay.replay import Replay
 
 
@@ -21,8 +21,11 @@ class ReplayActor:
     def add(self, segment: Segment) -> Receipt:
         return self._replay.add(segment)
 
-    def sample(self, batches: int) -> tuple[Batch | None, Receipt]:
-        return self._replay.sample(batches)
+    def sample(self, batches: int, priorities: Priorities | None) -> tuple[Batch | None, Receipt]:
+        return self._replay.sample(batches, priorities)
+
+    def prioritise(self, priorities: Priorities) -> Receipt:
+        return self._replay.prioritise(priorities)
 
     def state(self) -> State:
         return self._replay.state()

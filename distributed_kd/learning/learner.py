@@ -3,20 +3,24 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distributed_kd.errors import DivergedError
 from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.students import Student
-from distributed_kd.learning.teacher import FrozenTeacher, Peers, Teacher
+from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
+from distributed_kd.maths.priorities import corrected_weights
 from distributed_kd.maths.statistics import normalised_score
 from distributed_kd.networks import layer_shapes, to_flat
 from distributed_kd.policy_config import TeacherConfig
-from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, State, Weights
+from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, Priorities, State, Weights
 from distributed_kd.student_config import StudentConfig
 
 MEASURE_EVERY = 8
@@ -35,17 +39,22 @@ class Learner:
         students: Mapping[str, StudentConfig],
         seeds: Mapping[str, int],
         device: torch.device,
+        importance: Importance | None = None,
+        normaliser: Normaliser | None = None,
     ):
-        """`seeds` of each student's noise and of what trains beside its network."""
+        """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
+        priority; `normaliser` where observations are seen by their mean and deviation."""
+        self._importance, self._normaliser = importance, normaliser
+        self._errors: list[tuple[NDArray, Tensor]] = []
         self._device, self._warmup = device, {name: config.warmup for name, config in students.items()}
         for network in networks.values():
             network.to(device)
-        self.teacher = _teacher(networks["teacher"], teacher, tuple(students))
+        self.teacher = _teacher(networks["teacher"], teacher, tuple(students), importance, seeds["teacher"])
         teacher_shapes = layer_shapes(networks["teacher"], spec)
         self.students = {}
         for name, config in students.items():
             shapes = layer_shapes(networks[name], spec)
-            features = math.prod(shapes[-1] if shapes else spec.observation_shape)
+            features = math.prod(shapes[-1] if shapes else spec.input_shape)
             self.students[name] = Student(networks[name], config, shapes, teacher_shapes, features, seeds[name])
         self._temperature = AutoTemperature(device)
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
@@ -63,17 +72,47 @@ class Learner:
     def update(self, batch: Batch, progress: float) -> None:
         """Learn from one batch (arrays [B, ...]); `progress` is the share of the run that is over."""
         measure = self.updates % MEASURE_EVERY == 0
-        steps = Steps.of(batch, self._device)
-        logged = self.teacher.update(steps, progress)
+        steps = self._seen(batch)
+        learned = self.teacher.update(steps, progress)
+        if self._importance and learned.priority is not None:
+            self._errors.append((batch.row, learned.priority))
         if measure:
-            self._log("teacher", logged)
-        lesson = self.teacher.lesson(steps.observation)
-        own = {name: Steps.of(one, self._device) for name, one in batch.own.items()}
+            self._log("teacher", learned.logged)
+        taught = steps if batch.students is None else self._seen(batch.students)
+        lesson = self.teacher.lesson(taught.observation)
+        if self._importance and batch.students is None:
+            lesson = replace(lesson, weight=corrected_weights(taught.oversampling))
+        own = {name: self._seen(one) for name, one in batch.own.items()}
         temperature = self._temperature.follow(lesson.q)
         for name, student in self._begun():
             told = lesson.addressed_to(name)
             mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
-            self._log(name, student.update(told, temperature, progress, measure, steps, mine))
+            self._log(name, student.update(told, temperature, progress, measure, taught, mine))
+
+    def _seen(self, batch: Batch) -> Steps:
+        """A batch on the device, its observations as the networks see them."""
+        steps = Steps.of(batch, self._device)
+        if self._normaliser is None:
+            return steps
+        self._normaliser.follow(steps.observation)
+        return self._normaliser.applied(steps)
+
+    def seen(self, observation: Tensor) -> Tensor:
+        """Observations [B, *input_shape] as the networks see them; nothing is learned of what they look like."""
+        return observation if self._normaliser is None else self._normaliser.seen(observation)
+
+    def priorities(self) -> Priorities | None:
+        """Of all steps learned from since the last call, in the order of learning; None where there are none.
+
+        Raises DivergedError where one is not finite.
+        """
+        errors, self._errors = self._errors, []
+        if not errors:
+            return None
+        values = torch.cat([priority for _, priority in errors]).cpu().numpy()
+        if not np.isfinite(values).all():
+            raise self._diverged("teacher", "error", math.nan)
+        return Priorities(np.concatenate([row for row, _ in errors]), values)
 
     def distil(self, lesson: Lesson, progress: float, names: frozenset[str]) -> Tensor:
         """Let some students learn from a lesson alone, without steps; gives the `auto` temperature, 0-d."""
@@ -123,7 +162,8 @@ class Learner:
     def weights(self) -> Weights:
         """A copy of all parameters, named by the count of updates."""
         named = {"teacher": self.teacher, **self.students}
-        return Weights(self.updates, {name: to_flat(one.network) for name, one in named.items()})
+        flat = {name: to_flat(one.network) for name, one in named.items()}
+        return Weights(self.updates, flat, self._normaliser.normal if self._normaliser else None)
 
     def state(self) -> State:
         """All that decides what is learned next. Raises DivergedError rather than give weights that are not finite."""
@@ -134,18 +174,23 @@ class Learner:
             "teacher": self.teacher.state(),
             "students": {name: one.state() for name, one in self.students.items()},
             "temperature": self._temperature.state(),
+            "normaliser": self._normaliser.state() if self._normaliser else None,
         }
 
     def restore(self, state: State) -> None:
         """Go on from `state`; a student that is not in it begins anew. Raises RuntimeError where a shape does not fit."""
         self.teacher.restore(state["teacher"])
         self._temperature.restore(state["temperature"])
+        if self._normaliser:
+            self._normaliser.restore(state["normaliser"])
         for name, student in self.students.items():
             if name in state["students"]:
                 student.restore(state["students"][name])
 
 
-def _teacher(network: nn.Module, config: TeacherConfig, students: tuple[str, ...]) -> Teacher | FrozenTeacher:
+def _teacher(
+    network: nn.Module, config: TeacherConfig, students: tuple[str, ...], importance: Importance | None, seed: int
+) -> Teacher | FrozenTeacher:
     if config.is_peers:
         return Peers(network, students, config)
-    return Teacher(network, config) if config.learns else FrozenTeacher(network)
+    return Teacher(network, config, importance, seed) if config.learns else FrozenTeacher(network)

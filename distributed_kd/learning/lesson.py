@@ -1,7 +1,7 @@
 """What is learned from: steps as tensors, and what a teacher says of their observations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from distributed_kd.records import Batch
 
 @dataclass(frozen=True)
 class Steps:
-    """The columns of a `records.Batch` as tensors [B, ...] on the learner's device."""
+    """Columns of a `records.Batch` as tensors [B, ...] on the learner's device."""
 
     observation: Tensor
     action: Tensor
@@ -19,18 +19,11 @@ class Steps:
     discount: Tensor
     next_observation: Tensor
     probability: Tensor
+    oversampling: Tensor
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> "Steps":
-        columns = (
-            batch.observation,
-            batch.action,
-            batch.n_step_return,
-            batch.discount,
-            batch.next_observation,
-            batch.probability,
-        )
-        return cls(*(torch.tensor(column, device=device) for column in columns))
+        return cls(**{one.name: torch.tensor(getattr(batch, one.name), device=device) for one in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,8 @@ class Lesson:
     observation: Tensor
     q: Tensor
     layers: tuple[Tensor, ...] = ()
+    weight: Tensor | None = None
+    """[B] of each observation, their mean 1, where they were not drawn alike"""
     q_for: Mapping[str, Tensor] = field(default_factory=dict)
     leader: str = ""
     heard: bool = True

@@ -77,7 +77,7 @@ class Student:
         loss = share * self._objective.from_teacher(sight, told, temperatures, progress)
         logged = {}
         if self._target and steps is not None:
-            error = self._td_error(sight.outputs, steps)
+            error = self._td_error(sight.outputs, steps, lesson.weight)
             loss = loss + config.td_weight * error
             logged["td_loss"] = error.detach()
         if own is not None:
@@ -122,7 +122,10 @@ class Student:
 
     def _told(self, lesson: Lesson, temperatures: Temperatures, noise: float | None = None) -> Told:
         config = self._config
-        weight = None if config.importance == "none" else importance(lesson.q, temperatures.of(), config.importance)
+        weight = lesson.weight
+        if config.importance != "none":
+            theirs = importance(lesson.q, temperatures.of(), config.importance)
+            weight = theirs if weight is None else weight * theirs
         q = self._noisy(lesson.q, config.target_noise if noise is None else noise)
         return Told(q, lesson.layers, weight)
 
@@ -134,12 +137,12 @@ class Student:
         noise = torch.randn(values.shape, generator=self._random, device=values.device)
         return values + share * values.std(0, correction=0) * noise
 
-    def _td_error(self, outputs: Tensor, steps: Steps) -> Tensor:
+    def _td_error(self, outputs: Tensor, steps: Steps, weight: Tensor | None) -> Tensor:
         """The error of a double DQN (van Hasselt et al. 2016), 0-d."""
         with torch.no_grad():
             q_t, selector = self._target.network(steps.next_observation), self.network(steps.next_observation)
             target = double_q_learning_target(q_t, selector, steps.n_step_return, steps.discount)
-        return td_loss(outputs, steps.action, target)
+        return td_loss(outputs, steps.action, target, weight)
 
     def _distillation(self, progress: float) -> float:
         """The factor before all that comes from the teacher; `performance` is QDagger's (Agarwal et al. 2022)."""

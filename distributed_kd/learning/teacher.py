@@ -1,6 +1,7 @@
 """Teachers: each offers `update`, a `lesson` for whoever asks, and its state. Students never ask which kind it is."""
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,44 +10,83 @@ from torch import Tensor, nn
 from distributed_kd.learning.follower import Follower
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.trainable import Trainable, copied, refill
-from distributed_kd.maths.temporal_difference import double_q_learning_target, q_learning_target, td_loss
+from distributed_kd.learning.values import values_of
+from distributed_kd.maths.priorities import importance_weights, priority
+from distributed_kd.maths.schedules import linear
+from distributed_kd.maths.temporal_difference import weighted_mean
 from distributed_kd.networks import load_flat
 from distributed_kd.networks.ensemble import Ensemble
+from distributed_kd.networks.noisy import draw_noise, silence
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import Evaluation, State
 
 
-class Teacher:
-    """Deep Q-learning (Mnih et al. 2015) with a target network; double (van Hasselt et al. 2016) and n-step as set."""
+@dataclass(frozen=True)
+class Importance:
+    """What undoes, more and more over the run, that steps were drawn by priority: the exponent's start and end."""
 
-    def __init__(self, network: nn.Module, config: TeacherConfig):
-        self._double = config.double
+    start: float
+    end: float
+
+    def weights(self, oversampling: Tensor, progress: float) -> Tensor:
+        """[B], at `progress` of the run."""
+        return importance_weights(oversampling, linear(self.start, self.end, 1.0, progress))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of an update: 0-d tensors to log, and the priority [B] of each of its steps, None where none was learned."""
+
+    logged: dict[str, Tensor]
+    priority: Tensor | None
+
+
+class Teacher:
+    """A network that learns values by temporal differences from a target network of its own.
+
+    What it values, and how, is in `values`; with noise on its weights (Fortunato et al. 2018) it learns under a new draw at
+    every update, and teaches and acts greedily by their mean.
+    """
+
+    def __init__(self, network: nn.Module, config: TeacherConfig, importance: Importance | None = None, seed: int = 0):
+        """`importance` of steps that were not drawn uniformly; `seed` of the noise."""
+        self._values, self._importance = values_of(config), importance
         self._target = Follower(network, config.target_update)
         self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
         self._average = Follower(network, config.average_rate) if config.teaches == "average" else None
         self._best = _BestSoFar(network) if config.teaches == "best" else None
+        device = next(network.parameters()).device
+        self._random = torch.Generator(device).manual_seed(seed) if config.noisy else None
         self.network = network
         taught = {"target": self._target, "average": self._average}.get(config.teaches)
         self._teaches = taught.network if taught else network
         self.updates = 0
 
-    def update(self, steps: Steps, progress: float) -> dict[str, Tensor]:
-        """One DQN update from a batch. Returns 0-d tensors."""
-        with torch.no_grad():
-            q_t = self._target.network(steps.next_observation)
-            if self._double:
-                selector = self.network(steps.next_observation)
-                target = double_q_learning_target(q_t, selector, steps.n_step_return, steps.discount)
-            else:
-                target = q_learning_target(q_t, steps.discount, steps.n_step_return)
-        q_tm1 = self.network(steps.observation)
-        loss = td_loss(q_tm1, steps.action, target)
+    def update(self, steps: Steps, progress: float) -> Learned:
+        """One update from a batch."""
+        self._draw_noise()
+        errors = self._values.errors(self.network, self._target.network, steps)
+        weight = self._importance.weights(steps.oversampling, progress) if self._importance else None
+        loss = weighted_mean(errors.loss, weight)
         norm = self._trained.step(loss, progress)
+        self._silence()
         self.updates += 1
         self._target.follow(self.updates)
         if self._average:
             self._average.follow(self.updates)
-        return {"loss": loss.detach(), "grad_norm": norm, "q_mean": q_tm1.detach().mean()}
+        logged = {"loss": loss.detach(), "grad_norm": norm, "q_mean": errors.q_mean}
+        return Learned(logged, priority(errors.size))
+
+    def _draw_noise(self) -> None:
+        if self._random:
+            device = self._random.device
+            for network in (self.network, self._target.network):
+                draw_noise(network, lambda count: torch.randn(count, generator=self._random, device=device))
+
+    def _silence(self) -> None:
+        if self._random:
+            silence(self.network)
+            silence(self._target.network)
 
     @torch.no_grad()
     def lesson(self, observation: Tensor) -> Lesson:
@@ -65,6 +105,8 @@ class Teacher:
             state["average"] = self._average.state()
         if self._best:
             state["best"] = self._best.state()
+        if self._random:
+            state["random"] = self._random.get_state()
         return state
 
     def restore(self, state: State) -> None:
@@ -74,6 +116,8 @@ class Teacher:
             self._average.restore(state["average"])
         if self._best:
             self._best.restore(state["best"])
+        if self._random:
+            self._random.set_state(torch.as_tensor(state["random"]).cpu())
         self.updates = state["updates"]
 
 
@@ -109,10 +153,10 @@ class FrozenTeacher:
         self.network = network.requires_grad_(False)
         self.updates = 0
 
-    def update(self, steps: Steps | None = None, progress: float = 0.0) -> dict[str, Tensor]:
+    def update(self, steps: Steps | None = None, progress: float = 0.0) -> Learned:
         """Counts the update; learns nothing."""
         self.updates += 1
-        return {}
+        return Learned({}, None)
 
     @torch.no_grad()
     def lesson(self, observation: Tensor) -> Lesson:

@@ -44,15 +44,30 @@ def huber(error: Tensor, delta: float = 1.0) -> Tensor:
     return functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
 
 
-def td_loss(q_tm1: Tensor, a_tm1: Tensor, target: Tensor) -> Tensor:
-    """Mean over the batch of the Huber loss of the temporal-difference errors target - q_tm1(a_tm1).
+def td_error(q_tm1: Tensor, a_tm1: Tensor, target: Tensor) -> Tensor:
+    """Temporal-difference errors target - q_tm1(a_tm1), [B].
 
-    q_tm1 [B, A], a_tm1 [B] int64 actions taken, target [B], detached here again. Gives a 0-d tensor.
-    AssertionError where shapes differ: [B, 1] against [B] would broadcast to [B, B] in silence. Mnih et al. 2015.
+    q_tm1 [B, A], a_tm1 [B] int64 actions taken, target [B], detached here again. AssertionError where shapes differ: [B, 1]
+    against [B] would broadcast to [B, B] in silence. Sutton and Barto 2018, section 6.1.
     """
     assert q_tm1.ndim == 2 and a_tm1.shape == target.shape == q_tm1.shape[:1], (q_tm1.shape, a_tm1.shape, target.shape)
-    q_a_tm1 = q_tm1.gather(-1, a_tm1.unsqueeze(-1)).squeeze(-1)  # [B]
-    return huber(target.detach() - q_a_tm1).mean()
+    return target.detach() - q_tm1.gather(-1, a_tm1.unsqueeze(-1)).squeeze(-1)
+
+
+def td_loss(q_tm1: Tensor, a_tm1: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean over the batch of the Huber loss of the temporal-difference errors, each times its weight [B] where given.
+
+    Shapes as for `td_error`. Gives a 0-d tensor. AssertionError where shapes differ. Mnih et al. 2015.
+    """
+    return weighted_mean(huber(td_error(q_tm1, a_tm1, target)), weight)
+
+
+def weighted_mean(loss: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of the losses [B], each times its weight [B]; 0-d. None: all alike. AssertionError where shapes differ."""
+    if weight is None:
+        return loss.mean()
+    assert weight.shape == loss.shape, (weight.shape, loss.shape)
+    return (weight * loss).mean()
 
 
 def n_step(
@@ -61,12 +76,13 @@ def n_step(
     is_step: NDArray[np.bool_],
     starts: NDArray[np.integer],
     n: int,
+    clip: float = np.inf,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Sum the rewards of up to n steps from each start, within its episode.
 
     reward [S], discount [S] (gamma * (1 - terminated)) and is_step [S] are the rows of a ring: row S - 1 is followed by
-    row 0. starts [B] are numbers of rows that are steps; n at least 1. A walk ends after n steps, before a row that is
-    no step (its observation is the one to bootstrap from), or after a step with discount 0.
+    row 0. starts [B] are numbers of rows that are steps; n at least 1; each reward is cut to [-clip, clip]. A walk ends
+    after n steps, before a row that is no step (its observation is the one to bootstrap from), or after one with discount 0.
 
     Gives n_step_return [B] float32 = sum_k (product of the discounts before step k) * reward_k, discount_product [B]
     float32 of all steps walked, and bootstrap_offset [B] int64, the steps walked: row (start + offset) % S holds the
@@ -84,7 +100,7 @@ def n_step(
     for k in range(n):
         row = (starts + k) % rows
         walking &= is_step[row]
-        n_step_return += np.where(walking, discount_product * reward[row], 0.0)
+        n_step_return += np.where(walking, discount_product * np.clip(reward[row], -clip, clip), 0.0)
         discount_product = np.where(walking, discount_product * discount[row], discount_product)
         bootstrap_offset += walking
         # After a termination the next row belongs to another episode, whether it is a step or not.

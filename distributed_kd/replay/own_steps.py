@@ -22,9 +22,12 @@ class OwnSteps:
         child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, zlib.crc32(name.encode())))
         self._random = np.random.default_rng(child)
 
-    def follow(self, head: int, policy: NDArray[np.int16]) -> None:
-        """Forget the rows that a segment overwrites from `head` on and remember its own; policy [R], of its rows."""
-        held = self._rows[(self._rows - head) % self._ring >= len(policy)]
+    def follow(self, head: int, policy: NDArray[np.int16], behind: int = 0) -> None:
+        """Forget the rows that a segment overwrites from `head` on, and so many behind them; remember its own.
+
+        policy [R], of its rows; `behind`: the frames that a step stacks before its own, which may be overwritten too.
+        """
+        held = self._rows[(self._rows - head) % self._ring >= len(policy) + behind]
         new = (head + np.flatnonzero(policy == self._policy)) % self._ring
         self._rows = np.concatenate([held, new])[-self._newest :]
 

@@ -1,14 +1,16 @@
-"""The replay: a ring of rows written by slices, from which n-step transitions are gathered when they are drawn."""
+"""The replay: a ring of rows, what is drawn from it, and at what pace."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_kd.maths.temporal_difference import n_step
-from distributed_kd.records import Batch, EnvSpec, Receipt, Segment, State
+from distributed_kd.data_config import ReplayConfig
+from distributed_kd.records import Batch, EnvSpec, Priorities, Receipt, Segment, State
+from distributed_kd.replay.draws import Prioritised, Uniform
 from distributed_kd.replay.own_steps import OwnSteps
 from distributed_kd.replay.pace import Pace
+from distributed_kd.replay.ring import Ring
 from distributed_kd.replay.segments import Ledger
 
 OWN_BATCHES = 4
@@ -16,10 +18,10 @@ OWN_BATCHES = 4
 
 
 class Replay:
-    """Rows of segments, one behind the other, oldest overwritten first; only rows that are steps are drawn.
+    """Steps of all rollouts; only rows that are steps are drawn. Owns the counts of inserts, evictions and samples.
 
     Since every segment ends with a row that is no step, a walk along n steps never runs into the newest rows' edge, nor over
-    the end of an episode. Owns the counts of inserts, evictions and samples.
+    the end of an episode.
 
     `own` names the students that learn from their own lanes, with their policy numbers: beside what is drawn for all they
     are given batches of their own newest steps.
@@ -28,30 +30,27 @@ class Replay:
     def __init__(
         self,
         spec: EnvSpec,
-        capacity: int,
+        config: ReplayConfig,
         n_step: int,
+        reward_clip: float,
         pace: Pace,
         seed: np.random.SeedSequence,
         own: Mapping[str, int] = {},
     ):
-        self._capacity = capacity
-        self._n_step = n_step
-        self._pace = pace
-        self._random = np.random.default_rng(seed)
-        self._rows = {
-            "observation": np.zeros((capacity, *spec.observation_shape), spec.observation_dtype),
-            "action": np.zeros(capacity, np.int64),
-            "reward": np.zeros(capacity, np.float32),
-            "discount": np.zeros(capacity, np.float32),
-            "is_step": np.zeros(capacity, np.bool_),
-            "policy": np.full(capacity, -1, np.int16),
-            "version": np.full(capacity, -1, np.int64),
-            "probability": np.zeros(capacity, np.float32),
-        }
+        """`reward_clip` as the teacher's; `pace` by which batches are given out."""
+        self._n_step, self._reward_clip, self._pace = n_step, reward_clip, pace
+        self._ring = Ring(spec, config.capacity)
+        if config.prioritized:
+            self._draws = Prioritised(self._ring, config.priority_exponent, seed)
+        else:
+            self._draws = Uniform(self._ring, seed)
+        # A stream of its own, so that what the students are given changes nothing in what the teacher is.
+        apart = config.prioritized and config.student_batches == "uniform"
+        for_students = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 0))
+        self._students = Uniform(self._ring, for_students) if apart else None
         newest = OWN_BATCHES * pace.batch_size
-        self._own = {name: OwnSteps(name, policy, newest, capacity, seed) for name, policy in own.items()}
-        self._head = 0  # the row written next
-        self._filled = 0  # rows written at least once
+        self._own = {name: OwnSteps(name, policy, newest, config.capacity, seed) for name, policy in own.items()}
+        self._behind = spec.frame_stack - 1
         self._ledger = Ledger()
         self._inserted = self._evicted = self._sampled = 0
 
@@ -60,10 +59,12 @@ class Replay:
         return Receipt(
             inserted=self._inserted,
             evicted=self._evicted,
-            size=int(np.count_nonzero(self._rows["is_step"])),
+            size=self._ring.steps,
             sampled=self._sampled,
             insert_limit=self._pace.insert_limit(self._sampled),
             dropped=dict(self._ledger.dropped),
+            prioritised=self._draws.prioritised,
+            late_priorities=self._draws.late,
         )
 
     def add(self, segment: Segment) -> Receipt:
@@ -72,96 +73,79 @@ class Replay:
         Raises ValueError where it is malformed or longer than the ring.
         """
         segment.check_valid()
-        rows, shape = len(segment.observation), self._rows["observation"].shape[1:]
+        rows, shape = len(segment.observation), self._ring.rows["observation"].shape[1:]
         if segment.observation.shape[1:] != shape:
             raise ValueError(f"a segment's observations of {segment.observation.shape[1:]} do not fit those of {shape}")
-        if rows > self._capacity:
-            raise ValueError(f"a segment of {rows} rows does not fit a replay of {self._capacity}")
+        if rows > self._ring.capacity:
+            raise ValueError(f"a segment of {rows} rows does not fit a replay of {self._ring.capacity}")
         if not self._ledger.accept(segment):
             return self.receipt()
-        before_end = min(rows, self._capacity - self._head)
-        for ring, part in (
-            (slice(self._head, self._head + before_end), slice(0, before_end)),
-            (slice(0, rows - before_end), slice(before_end, rows)),
-        ):
-            self._evicted += int(np.count_nonzero(self._rows["is_step"][ring]))
-            for name, column in self._rows.items():
-                column[ring] = getattr(segment, name)[part]
+        slots, cut, evicted = self._ring.write(segment)
+        self._evicted += evicted
+        self._draws.wrote(slots, cut)
         for own in self._own.values():
-            own.follow(self._head, segment.policy)
-        self._head = (self._head + rows) % self._capacity
-        self._filled = min(self._filled + rows, self._capacity)
+            own.follow(int(slots[0]), segment.policy, self._behind)
         self._inserted += segment.steps
         return self.receipt()
 
-    def sample(self, batches: int) -> tuple[Batch | None, Receipt]:
+    def prioritise(self, priorities: Priorities) -> Receipt:
+        """Take back what learning said of steps that were drawn; for those no longer there it is dropped, and counted."""
+        self._draws.prioritise(priorities)
+        return self.receipt()
+
+    def sample(self, batches: int, priorities: Priorities | None = None) -> tuple[Batch | None, Receipt]:
         """Draw as many batches as asked for and as the pace allows: arrays [K, B, ...], or None where it allows none.
 
-        As many of their own go to each student that learns from its own lanes, once a batch of its steps is there. The pace
-        is that of the draws for all: a student's own are not counted in `sampled`.
+        `priorities` are taken in before. As many batches of their own go to each student that learns from its own lanes,
+        once a batch of its steps is there, and to all students where theirs are drawn apart. The pace is that of the draws
+        for the teacher: nothing else is counted in `sampled`.
         """
+        if priorities is not None:
+            self._draws.prioritise(priorities)
+        size = self._pace.batch_size
         allowed = min(batches, self._pace.batches(self._inserted, self._sampled))
         if allowed <= 0:
             return None, self.receipt()
-        starts = self._draw(allowed * self._pace.batch_size)
-        self._sampled += len(starts)
-        drawn = {name: own.draw(allowed, self._pace.batch_size) for name, own in self._own.items()}
-        own = {name: self._gather(theirs, {}) for name, theirs in drawn.items() if theirs is not None}
-        return self._gather(starts, own), self.receipt()
+        slots, oversampling = self._draws.draw(allowed, size)
+        self._sampled += len(slots)
+        drawn = {name: own.draw(allowed, size) for name, own in self._own.items()}
+        own = {name: self._gather(theirs) for name, theirs in drawn.items() if theirs is not None}
+        students = self._gather(*self._students.draw(allowed, size)) if self._students else None
+        return self._gather(slots, oversampling, own, students), self.receipt()
 
-    def _gather(self, starts: NDArray[np.int64], own: Mapping[str, Batch]) -> Batch:
-        """The n-step transitions from these rows [K * B], stacked as batches [K, B, ...]."""
-        rows = self._rows
-        n_step_return, discount, offset = n_step(rows["reward"], rows["discount"], rows["is_step"], starts, self._n_step)
-
-        def stacked(values: NDArray) -> NDArray:
-            return values.reshape(-1, self._pace.batch_size, *values.shape[1:])
-
-        return Batch(
-            observation=stacked(rows["observation"][starts]),
-            action=stacked(rows["action"][starts]),
-            n_step_return=stacked(n_step_return),
-            discount=stacked(discount),
-            next_observation=stacked(rows["observation"][(starts + offset) % self._capacity]),
-            probability=stacked(rows["probability"][starts]),
-            own=own,
-        )
-
-    def _draw(self, count: int) -> NDArray[np.int64]:
-        """Rows drawn uniformly, with replacement, from those that are steps."""
-        drawn = self._random.integers(0, self._filled, count)
-        while True:
-            wrong = np.flatnonzero(~self._rows["is_step"][drawn])
-            if not len(wrong):
-                return drawn
-            drawn[wrong] = self._random.integers(0, self._filled, len(wrong))
+    def _gather(
+        self,
+        slots: NDArray[np.int64],
+        oversampling: NDArray[np.float32] | None = None,
+        own: Mapping[str, Batch] = {},
+        students: Batch | None = None,
+    ) -> Batch:
+        """The n-step transitions from these slots [K * B], stacked as batches [K, B, ...]."""
+        columns = self._ring.transitions(slots, self._n_step, self._reward_clip)
+        columns["oversampling"] = np.ones(len(slots), np.float32) if oversampling is None else oversampling
+        batches = {name: values.reshape(-1, self._pace.batch_size, *values.shape[1:]) for name, values in columns.items()}
+        return Batch(**batches, own=own, students=students)
 
     def state(self) -> State:
         """All rows written so far and all counts."""
         return {
-            "rows": {name: column[: self._filled].copy() for name, column in self._rows.items()},
-            "head": self._head,
+            **self._ring.state(),
             "counts": {"inserted": self._inserted, "evicted": self._evicted, "sampled": self._sampled},
             "ledger": self._ledger.state(),
-            "random": self._random.bit_generator.state,
+            "draws": self._draws.state(),
+            "students": self._students.state() if self._students else None,
             "own": {name: own.state() for name, own in self._own.items()},
         }
 
     def restore(self, state: State) -> None:
         """Go on from `state`. Raises ValueError where its rows do not fit this ring."""
-        rows = state["rows"]
-        filled = len(rows["is_step"])
-        if filled > self._capacity or rows["observation"].shape[1:] != self._rows["observation"].shape[1:]:
-            raise ValueError(f"{filled} rows {rows['observation'].shape[1:]} do not fit this replay of {self._capacity}")
-        if filled < self._capacity and state["head"] != filled:
-            raise ValueError(f"a full ring of {filled} rows does not fit this replay of {self._capacity}")
-        for name, column in self._rows.items():
-            column[:filled] = rows[name]
-        self._head, self._filled = state["head"], filled
+        self._ring.restore(state)
         counts = state["counts"]
         self._inserted, self._evicted, self._sampled = counts["inserted"], counts["evicted"], counts["sampled"]
         self._ledger.restore(state["ledger"])
-        self._random.bit_generator.state = state["random"]
+        self._draws.restore(state["draws"])
+        if self._students:
+            self._students.restore(state["students"])
         for name, own in self._own.items():
             if name in state["own"]:  # a student that the run did not have begins with nothing
                 own.restore(state["own"][name])

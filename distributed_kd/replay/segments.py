@@ -16,7 +16,10 @@ def lay_out(
     reward: NDArray,
     terminated: NDArray[np.bool_],
     ended: NDArray[np.bool_],
-    after: NDArray,
+    final: NDArray,
+    following: NDArray,
+    before: NDArray,
+    known: NDArray[np.integer],
     gamma: float,
     policy: NDArray[np.integer],
     version: int,
@@ -25,28 +28,37 @@ def lay_out(
     """Lay T steps of N lanes out as rows, lane by lane, with an observation of its own behind every end.
 
     name (actor, incarnation, sequence); observation [T, N, *shape], action, reward, terminated, ended [T, N] where ended is
-    terminated or truncated; after [T, N, *shape], what each step led to (read only at ends and at the last step); gamma per
-    step; policy [T, N], who acted; version of the weights it acted with; probability [T, N], with which it acts so there.
+    terminated or truncated; final [E, *shape], the true last observation of each episode that ended, in the order of
+    `np.nonzero(ended)`; following [N, *shape], what each lane's last step led to; before [N, S - 1, *shape], the frames that
+    stand before the first step, of which the newest `known` [N] are of its episode; gamma per step; policy [T, N], who
+    acted; version of the weights it acted with; probability [T, N], with which it acts so there.
     """
     steps, lanes = action.shape
     assert reward.shape == terminated.shape == ended.shape == policy.shape == probability.shape == (steps, lanes)
+    assert len(final) == np.count_nonzero(ended) and len(following) == len(before) == len(known) == lanes
     closes = ended.copy()
     closes[-1] = True  # the lane goes on in the next segment; here its last observation stands alone
-    closes = closes.T.reshape(-1)
-    # A step's row is its place in lane order plus one for every closing observation before it.
-    step_row = np.arange(steps * lanes) + np.cumsum(closes) - closes
-    close_row = step_row[closes] + 1
-    rows = steps * lanes + len(close_row)
+    lengths = known + steps + closes.sum(0)
+    starts = np.cumsum(lengths) - lengths
+    rows = int(lengths.sum())
+    # A step's row in its lane: behind the frames before, and one further for every closing observation before it.
+    step_row = starts + known + np.arange(steps)[:, None] + np.cumsum(closes, 0) - closes  # [T, N]
 
-    is_step = np.zeros(rows, np.bool_)
+    is_step, begins = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     is_step[step_row] = True
+    begins[starts] = True
+    begins[step_row[1:][ended[:-1]]] = True
     laid = np.empty((rows, *observation.shape[2:]), observation.dtype)
-    laid[step_row] = _by_lane(observation)
-    laid[close_row] = _by_lane(after)[closes]
+    laid[step_row] = observation
+    laid[step_row[-1] + 1] = following
+    laid[step_row[ended] + 1] = final
+    for age in range(before.shape[1]):  # the newest frame has age 0
+        lane = np.flatnonzero(known > age)
+        laid[starts[lane] + known[lane] - 1 - age] = before[lane, -1 - age]
 
     def column(values: NDArray, dtype: type, fill: float = 0) -> NDArray:
         out = np.full(rows, fill, dtype)
-        out[step_row] = _by_lane(values)
+        out[step_row] = values
         return out
 
     return Segment(
@@ -56,15 +68,11 @@ def lay_out(
         reward=column(reward, np.float32),
         discount=column(gamma * (1.0 - terminated), np.float32),
         is_step=is_step,
+        begins=begins,
         policy=column(policy, np.int16, -1),
         version=column(np.full((steps, lanes), version), np.int64, -1),
         probability=column(probability, np.float32),
     )
-
-
-def _by_lane(values: NDArray) -> NDArray:
-    """[T, N, ...] -> [N * T, ...]: one lane after the other, each in the order of time."""
-    return np.swapaxes(values, 0, 1).reshape(-1, *values.shape[2:])
 
 
 class Ledger:

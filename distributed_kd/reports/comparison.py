@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from distributed_kd.maths.statistics import interquartile_mean, paired_difference
-from distributed_kd.policy_config import NetworkConfig
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.reports.groups import Finished, Groups
 from distributed_kd.reports.shown import DASH, markdown_table, measured, number
 from distributed_kd.reports.tables import column, interval, mean, steps_over_seeds, teacher_loss

@@ -16,6 +16,7 @@ from distributed_kd.envs.spec import make
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.maths.targets import action_gap
 from distributed_kd.records import RANDOM, EnvSpec, Evaluation, PolicyScore, Weights
+from distributed_kd.rollouts.frames import Frames
 from distributed_kd.rollouts.policies import Policies
 
 HELD_OUT_STATES = 1_000
@@ -26,26 +27,30 @@ Act = Callable[[NDArray], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Played:
-    """Episodes of one policy: returns [E], lengths [E], and every observation it acted on [sum of lengths, *shape]."""
+    """Episodes of one policy: returns [E], lengths [E], and some of the observations that it acted on [S, *input_shape]."""
 
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     observations: NDArray
 
 
-def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int]) -> Played:
-    """Play one whole episode in each environment, all side by side, with true rewards and the environment's own ends."""
-    shape = (len(envs), *spec.observation_shape)
-    now = np.empty(shape, spec.observation_dtype)
+def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int], keep: int = 0) -> Played:
+    """Play one whole episode in each environment, all side by side, with true rewards and the environment's own ends.
+
+    Up to `keep` of the observations are kept, drawn uniformly from all, without order.
+    """
+    frames, kept = Frames(spec, len(envs)), _Sample(keep, seeds)
+    first = np.empty((len(envs), *spec.observation_shape), spec.observation_dtype)
     for lane, (env, seed) in enumerate(zip(envs, seeds, strict=True)):
         with _faults_told(seed):
-            now[lane] = env.reset(seed=int(seed))[0]
+            first[lane] = env.reset(seed=int(seed))[0]
+    frames.begin(first)
+    now = first
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
     playing = np.arange(len(envs))
-    seen = []
     while len(playing):
-        observation = now[playing]
-        seen.append(observation)
+        observation = frames.seen[playing]
+        kept.take(observation)
         ended = np.zeros(len(playing), np.bool_)
         for place, (lane, action) in enumerate(zip(playing, act(observation), strict=True)):
             with _faults_told(seeds[lane]):
@@ -53,8 +58,34 @@ def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int])
             returns[lane] += float(reward)
             lengths[lane] += 1
             ended[place] = terminated or truncated
+        frames.push(now)
         playing = playing[~ended]
-    return Played(tuple(returns.tolist()), tuple(lengths.tolist()), np.concatenate(seen))
+    return Played(tuple(returns.tolist()), tuple(lengths.tolist()), kept.observations())
+
+
+class _Sample:
+    """Up to `size` of all observations that come by, each as likely as any other: those with the smallest random keys."""
+
+    def __init__(self, size: int, seeds: Sequence[int]):
+        self._size, self._random = size, np.random.default_rng(np.asarray(seeds))
+        self._keys, self._kept, self._bound = np.empty(0), [], 1.0
+
+    def take(self, observations: NDArray) -> None:
+        keys = self._random.random(len(observations))
+        chosen = np.flatnonzero(keys < self._bound) if self._size else ()
+        self._kept += [observations[place].copy() for place in chosen]
+        self._keys = np.append(self._keys, keys[chosen]) if len(chosen) else self._keys
+        if len(self._kept) > 2 * self._size:
+            self._prune()
+
+    def _prune(self) -> None:
+        places = np.argsort(self._keys)[: self._size]
+        self._keys, self._kept = self._keys[places], [self._kept[place] for place in places]
+        self._bound = float(self._keys[-1]) if self._size and len(places) == self._size else 1.0
+
+    def observations(self) -> NDArray:
+        self._prune()
+        return np.stack(self._kept) if self._kept else np.empty(0)
 
 
 @contextmanager
@@ -84,7 +115,7 @@ class Evaluator:
     ):
         self._spec = spec
         self._policies = Policies(networks)
-        self._envs = [make(env) for _ in range(episodes)]
+        self._envs = [make(env, evaluation=True) for _ in range(episodes)]
         progress, final = seed.spawn(2)
         self._seeds = {False: progress.generate_state(episodes), True: final.generate_state(episodes)}
         self._random_scores: dict[bool, PolicyScore] = {}
@@ -94,8 +125,8 @@ class Evaluator:
         began = time.perf_counter()
         self._policies.load(weights)
         seeds = self._seeds[final]
-        teacher = self._play("teacher", seeds)
-        held_out = _some(teacher.observations, seeds)
+        teacher = self._play("teacher", seeds, keep=HELD_OUT_STATES)
+        held_out = teacher.observations
         taught = self._policies.outputs("teacher", held_out)
         gaps = action_gap(torch.from_numpy(taught)).double().numpy()
         microseconds = self._decision_times(held_out) if final else {}
@@ -113,8 +144,8 @@ class Evaluator:
             )
         return Evaluation(weights.version, time.perf_counter() - began, scores, weights.flat["teacher"])
 
-    def _play(self, name: str, seeds: NDArray) -> Played:
-        return play(self._envs, self._spec, lambda observation: self._policies.greedy(name, observation), seeds)
+    def _play(self, name: str, seeds: NDArray, keep: int = 0) -> Played:
+        return play(self._envs, self._spec, lambda observation: self._policies.greedy(name, observation), seeds, keep)
 
     def _random_score(self, final: bool) -> PolicyScore:
         if final not in self._random_scores:
@@ -150,9 +181,3 @@ class Evaluator:
     def close(self) -> None:
         for env in self._envs:
             env.close()
-
-
-def _some(observations: NDArray, seeds: NDArray) -> NDArray:
-    """Up to HELD_OUT_STATES of them, without order."""
-    chosen = np.random.default_rng(seeds).permutation(len(observations))[:HELD_OUT_STATES]
-    return observations[chosen]

@@ -17,6 +17,7 @@ from distributed_kd.policy_config import ExplorationConfig
 from distributed_kd.records import EnvSpec, EpisodeStats, Segment, State, Weights
 from distributed_kd.replay.segments import lay_out
 from distributed_kd.rollouts.exploration import LanePlan, sample_softmax
+from distributed_kd.rollouts.frames import Frames
 from distributed_kd.rollouts.policies import Policies
 
 
@@ -42,7 +43,9 @@ class Rollout:
         actor: int,
         incarnation: int = 0,
         sampled: frozenset[str] = frozenset(),
+        repeatable: bool = True,
     ):
+        """`repeatable` lanes come back from a saved state; without it the fastest that there are may be taken."""
         self._spec, self._plan, self._exploration, self._gamma = spec, plan, exploration, gamma
         self._steps, self._student_epsilon = rollouts.steps_per_segment, rollouts.student_epsilon
         self._behaviour, self._sampled = rollouts.behaviour, sampled
@@ -51,8 +54,9 @@ class Rollout:
         self._random = np.random.default_rng(action_seed)
         self._policies = Policies(networks)
         self._groups = _groups(plan.policy, list(networks))
-        self._lanes = make_lanes(env, spec, len(plan.policy), lane_seed)
-        self._observation = np.array(self._guarded(self._lanes.reset))
+        self._lanes = make_lanes(env, spec, len(plan.policy), lane_seed, repeatable)
+        self._frames = Frames(spec, len(plan.policy))
+        self._frames.begin(self._guarded(self._lanes.reset))
         self._return = np.zeros(len(plan.policy))
         self._length = np.zeros(len(plan.policy), np.int64)
 
@@ -66,7 +70,8 @@ class Rollout:
         lanes = len(self._plan.policy)
         shape = (self._steps, lanes)
         observation = np.empty((*shape, *self._spec.observation_shape), self._spec.observation_dtype)
-        after = np.empty_like(observation)
+        before, known = self._frames.before
+        final: list[NDArray] = []
         action = np.empty(shape, np.int64)
         preferred, likelihood = np.empty_like(action), np.empty(shape, np.float64)
         reward = np.empty(shape, np.float64)
@@ -77,19 +82,22 @@ class Rollout:
         random_action = self._random.integers(0, self._spec.actions, shape)
         finished: list[tuple[NDArray, NDArray, NDArray]] = []
         for step in range(self._steps):
-            observation[step] = self._observation
-            preferred[step], likelihood[step] = self._decide(observation[step], taught[step])
+            observation[step] = self._frames.newest
+            self._policies.draw_noise(self._random)
+            preferred[step], likelihood[step] = self._decide(self._frames.seen, taught[step])
             action[step] = np.where(explores[step], random_action[step], preferred[step])
             taken = self._guarded(self._lanes.step, action[step])
             reward[step], terminated[step] = taken.reward, taken.terminated
             ended[step] = taken.terminated | taken.truncated
-            after[step] = taken.after
-            # A copy, since the lanes may write their next observation into the same array.
-            self._observation = np.array(taken.observation)
+            following = taken.after
+            # Copied into the frames, since the lanes may write their next observation into the same array.
+            self._frames.push(taken.observation)
             self._return += taken.reward
             self._length += 1
             if ended[step].any():
                 over = np.flatnonzero(ended[step])
+                final.append(taken.after[over])
+                self._frames.begin(taken.observation[over], over)
                 finished.append((self._plan.policy[over], self._return[over], self._length[over]))
                 self._return[over], self._length[over] = 0.0, 0
         segment = lay_out(
@@ -99,7 +107,10 @@ class Rollout:
             reward=reward,
             terminated=terminated,
             ended=ended,
-            after=after,
+            final=np.concatenate(final) if final else np.empty((0, *observation.shape[2:]), observation.dtype),
+            following=following,
+            before=before,
+            known=known,
             gamma=self._gamma,
             policy=np.where(taught, 0, self._plan.policy),
             version=weights.version,
@@ -172,7 +183,7 @@ class Rollout:
         """All that decides what this rollout collects next, but for the weights it is given."""
         return {
             "lanes": self._lanes.state(),
-            "observation": self._observation.copy(),
+            "frames": self._frames.state(),
             "random": self._random.bit_generator.state,
             "return": self._return.copy(),
             "length": self._length.copy(),
@@ -181,8 +192,9 @@ class Rollout:
 
     def restore(self, state: State) -> None:
         """Go on from `state`. Raises EnvironmentFault where the lanes do not come back to where they were."""
-        self._observation = np.array(self._guarded(self._lanes.restore, state["lanes"]))
-        if not np.array_equal(self._observation, state["observation"]):
+        observation = self._guarded(self._lanes.restore, state["lanes"])
+        self._frames.restore(state["frames"])
+        if not np.array_equal(self._frames.newest, observation):
             raise EnvironmentFault(
                 f"the environment cannot be resumed exactly (env.id={self._spec.id}): the same seed and actions led "
                 "elsewhere. Resume with --runner ray, which starts new episodes"

@@ -28,7 +28,7 @@ from distributed_kd.records import State
 from distributed_kd.storage.files import make_folder, replace_file, storage_errors, sync_folder, write_synced
 from distributed_kd.storage.state_format import decode, encode, safetensors_chunks
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "manifest.json"
 LATEST = "LATEST"
 

@@ -63,20 +63,23 @@ def parsing(why: str, fix: str) -> Iterator[None]:
         raise Unusable(f"{why} ({type(error).__name__})", fix) from error
 
 
-def read_safetensors(path: Path) -> tuple[Parameters, dict[str, str]]:
+def read_safetensors(path: Path, ours: str) -> tuple[Parameters, dict[str, str]]:
     """The parameters in a .safetensors file, and its metadata. Raises Unusable.
 
-    A plain state dict: named as ours, or one chain of linear layers `<prefix>.<number>.weight` and `.bias`, as of
-    torch.nn.Sequential, in the order of their numbers. Which functions stand between them is not in such a file: ReLU is
-    assumed, and nothing behind the last. Target networks beside it are left out.
+    Where `ours` is in its metadata they are taken as they are named. Else it must be a plain state dict: named as ours, or
+    one chain of linear layers `<prefix>.<number>.weight` and `.bias`, as of torch.nn.Sequential, in the order of their
+    numbers. Which functions stand between them is not in such a file: ReLU is assumed, and nothing behind the last. Target
+    networks beside it are left out.
     """
     check_size(path)
     with (
         parsing("it is damaged, or no safetensors file", "Bring it back from a copy"),
         safe_open(path, framework="pt") as file,
     ):
-        names = matched({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
-        return converted(names, file.get_tensor), file.metadata() or {}
+        metadata = file.metadata() or {}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        names = {name: name for name in shapes} if ours in metadata else matched(shapes)
+        return converted(names, file.get_tensor), metadata
 
 
 def read_stable_baselines(path: Path) -> Parameters:

@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from safetensors.numpy import save
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
-from distributed_kd.policy_config import NetworkConfig
+from distributed_kd.network_config import HeadConfig, NetworkConfig
+from distributed_kd.networks import build
 from distributed_kd.records import EnvSpec, State
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.files import make_folder, storage_errors, sync_folder, write_synced
@@ -32,7 +33,6 @@ from distributed_kd.storage.foreign import (
     Unusable,
     check_size,
     converted,
-    matched,
     parsing,
     read_safetensors,
     read_stable_baselines,
@@ -42,6 +42,8 @@ from distributed_kd.storage.run_folder import RunFolder
 TEACHER = "teacher"
 METADATA = "distributed_kd.source"
 """Name, in a .safetensors file's metadata, of the JSON that `save_sources` writes"""
+NORMAL = "observation.normal"
+"""Name, in such a file, of what the policy sees observations by"""
 
 logger = logging.getLogger(__name__)
 
@@ -53,18 +55,11 @@ class Source:
     origin: str
     """as the user named it"""
     network: NetworkConfig
-    dueling: bool
+    head: HeadConfig
     parameters: Mapping[str, NDArray[np.float32]]
-    """named as in the `state_dict()` of `networks.mlp.MLP`, first layer to last"""
-
-    @property
-    def inputs(self) -> int:
-        """Numbers in one observation."""
-        return next(iter(self.parameters.values())).shape[1]
-
-    @property
-    def actions(self) -> int:
-        return self.parameters["advantage.bias"].shape[0]
+    """named as in the `state_dict()` of the network that `networks.build` makes, first layer to last"""
+    normal: NDArray[np.float32] | None = None
+    """mean and standard deviation [2, *observation_shape] that it sees observations by; None: as they are"""
 
 
 def read_source(origin: str) -> Source:
@@ -76,7 +71,7 @@ def read_source(origin: str) -> Source:
     path, name = _place(origin)
     with _refusals("source", origin):
         if path.is_dir():
-            return _described(origin, _of_run(path, name, origin))
+            return _of_run(path, name, origin)
         check_size(path)
         if path.suffix.lower() == ".zip":
             return _described(origin, read_stable_baselines(path))
@@ -86,16 +81,38 @@ def read_source(origin: str) -> Source:
 
 
 def check_source(source: Source, spec: EnvSpec, key: str) -> list[Problem]:
-    """What in the sizes of a policy's observations and actions is not as in the environment; `key` names the setting."""
-    numbers, what, fix = math.prod(spec.observation_shape), "the policy does not fit", f"Give one trained on {spec.id}"
-    problems = []
-    if source.inputs != numbers:
-        why = f"it sees {source.inputs} numbers, and an observation of {spec.id} has {numbers}"
-        problems.append(Problem(what, key, source.origin, why, fix))
-    if source.actions != spec.actions:
-        why = f"it has {source.actions} actions, and {spec.id} has {spec.actions}"
-        problems.append(Problem(what, key, source.origin, why, fix))
-    return problems
+    """What in a policy does not fit the environment; `key` names the setting."""
+    what, fix = "the policy does not fit", f"Give one trained on {spec.id}"
+    try:
+        wanted = {name: tuple(one.shape) for name, one in build(source.network, spec, head=source.head).named_parameters()}
+    except ConfigurationError as error:
+        return [Problem(what, key, source.origin, line, fix) for line in error.lines]
+    found = {name: value.shape for name, value in source.parameters.items()}
+    if wanted == found:
+        shape = (2, *spec.observation_shape)
+        if source.normal is None or source.normal.shape == shape:
+            return []
+        why = f"it knows mean and deviation of observations of {list(source.normal.shape[1:])}, they are {list(shape[1:])}"
+        return [Problem(what, key, source.origin, why, fix)]
+    return [Problem(what, key, source.origin, why, fix) for why in _differences(source, spec, wanted)]
+
+
+def _differences(source: Source, spec: EnvSpec, wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """In the words of environments where the sizes of input and output are all that differs, else of parameters."""
+    inputs, outputs = next(iter(wanted)), "advantage.weight"
+    found = {name: value.shape for name, value in source.parameters.items()}
+    differ = [name for name in (wanted | found) if wanted.get(name) != found.get(name)]
+    told = []
+    if source.network.kind == "mlp" and wanted.keys() == found.keys():
+        sees, numbers = found[inputs][1], math.prod(spec.input_shape)
+        if sees != numbers:
+            told.append(f"it sees {sees} numbers, and an observation of {spec.id} has {numbers}")
+        actions = found[outputs][0] // source.head.outputs
+        if actions != spec.actions:
+            told.append(f"it has {actions} actions, and {spec.id} has {spec.actions}")
+    if told:
+        return told
+    return [f"its {name} is {found.get(name, 'missing')}, and {wanted.get(name, 'none')} is needed" for name in differ[:3]]
 
 
 def save_sources(folder: Path, sources: Sequence[Source]) -> None:
@@ -111,6 +128,8 @@ def save_sources(folder: Path, sources: Sequence[Source]) -> None:
             for place, source in enumerate(sources):
                 # safetensors takes the memory of an array as it lies
                 arrays = {name: np.ascontiguousarray(value) for name, value in source.parameters.items()}
+                if source.normal is not None:
+                    arrays[NORMAL] = np.ascontiguousarray(source.normal)
                 write_synced(temporary / f"{place}.safetensors", [save(arrays, {METADATA: json.dumps(_about(source))})])
             sync_folder(temporary)
             os.replace(temporary, folder)
@@ -150,8 +169,14 @@ def _place(origin: str) -> tuple[Path, str]:
     raise ConfigurationError(_problem("source", origin, "there is nothing at this path", fix))
 
 
-def _of_run(path: Path, name: str, origin: str) -> Parameters:
-    """A policy's parameters in the newest whole checkpoint of a run."""
+def saved_normal(learner: State) -> NDArray[np.float32] | None:
+    """Mean and standard deviation that a learner's networks see observations by; None where they see them as they are."""
+    saved = learner.get("normaliser")
+    return np.asarray(torch.as_tensor(saved["normal"]).cpu(), np.float32) if saved else None
+
+
+def _of_run(path: Path, name: str, origin: str) -> Source:
+    """A policy in the newest whole checkpoint of a run."""
     folder = RunFolder(path)
     if not folder.config_file.is_file():
         raise Unusable("it is a folder without the config.toml of a run", CONVERT)
@@ -168,11 +193,15 @@ def _of_run(path: Path, name: str, origin: str) -> Parameters:
         logger.warning("a damaged checkpoint was passed over (path=%s): %s", folder.checkpoints, line)
     fix = "Go on with that run until its next checkpoint, or name another policy"
     with parsing(f"{checkpoint.path} holds no learner of this version", fix):
-        saved = policy_parameters(checkpoint.parts["learner"], name)
+        learner = checkpoint.parts["learner"]
+        saved = policy_parameters(learner, name)
         if saved is None:
             raise Unusable(f"{checkpoint.path} does not hold {name}", fix)
         tensors = {key: torch.tensor(value) for key, value in saved.items()}
-        return converted(matched({key: tuple(tensor.shape) for key, tensor in tensors.items()}), tensors.__getitem__)
+        parameters = converted({key: key for key in tensors}, tensors.__getitem__)
+        network = config.teacher.network if name == TEACHER else config.students[name].network
+        head = config.teacher.head if name == TEACHER else HeadConfig()
+        return Source(origin, network, head, parameters, saved_normal(learner))
 
 
 def _config_of(folder: RunFolder, origin: str) -> RunConfig:
@@ -185,28 +214,27 @@ def _config_of(folder: RunFolder, origin: str) -> RunConfig:
 
 def _of_safetensors(path: Path, origin: str | None = None) -> Source:
     """The policy in a .safetensors file; without an `origin` it must be one that `save_sources` wrote."""
-    parameters, metadata = read_safetensors(path)
+    parameters, metadata = read_safetensors(path, METADATA)
     if origin is not None and METADATA not in metadata:
         return _described(origin, parameters)
     fix = "Bring it back from a copy"
     with parsing("its metadata is none that a run wrote", fix):
         about = json.loads(metadata[METADATA])
-        source = _described(str(about["origin"]), parameters)
-        if about != _about(source):
-            raise Unusable("its metadata tells of another network than its layers", fix)
-    return source
+        network, wrong = run_file.read_table(NetworkConfig(), about["network"])
+        head, also = run_file.read_table(HeadConfig(), about["head"])
+        if wrong or also or list(network.problems("network")):
+            raise Unusable("its metadata tells of no network of this version", fix)
+        return Source(str(about["origin"]), network, head, parameters, parameters.pop(NORMAL, None))
 
 
 def _about(source: Source) -> dict[str, object]:
-    network = {"kind": source.network.kind, "hidden": list(source.network.hidden), "dueling": source.dueling}
-    return {"origin": source.origin, **network}
+    return {"origin": source.origin, "network": asdict(source.network), "head": asdict(source.head)}
 
 
 def _described(origin: str, parameters: Parameters) -> Source:
-    """The parameters with what their shapes say of the network; for a run's teacher that came from elsewhere, its run
-    file would not say it."""
+    """The parameters of a chain of linear layers, with what their shapes say of the network."""
     hidden = [value.shape[0] for name, value in parameters.items() if name.startswith("body.") and value.ndim == 1]
-    return Source(origin, NetworkConfig(hidden=tuple(hidden)), "value.weight" in parameters, parameters)
+    return Source(origin, NetworkConfig(hidden=tuple(hidden)), HeadConfig("value.weight" in parameters), parameters)
 
 
 @contextmanager

@@ -119,7 +119,9 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
     )
     evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
     rollouts = [
-        RolloutActor.options(**options(1 + actor, plan.rollout_cpus)).remote(**parts.rollout(actor, run.incarnation))
+        RolloutActor.options(**options(1 + actor, plan.rollout_cpus)).remote(
+            **parts.rollout(actor, run.incarnation, repeatable=False)
+        )
         for actor in range(config.rollouts.actors)
     ]
     return Cluster(replay, learner, evaluator, rollouts)

@@ -1,6 +1,7 @@
 """A fixed set of states: drawn from a run, and students distilled on it alone.
 
-The file is a NumPy .npz with `observation` [N, *shape], and as texts `env` (its id) and `run` (the folder it came from).
+The file is a NumPy .npz with `observation` [N, *input_shape], and as texts `env` (its id) and `run` (the folder that it
+came from).
 """
 
 import io
@@ -18,12 +19,13 @@ from distributed_kd.envs.spec import make
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
 from distributed_kd.policy_config import LEARN
 from distributed_kd.records import EnvSpec
+from distributed_kd.replay.ring import Ring
 from distributed_kd.rollouts.evaluation import play
 from distributed_kd.rollouts.policies import Policies
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.files import make_folder, replace_file, storage_errors
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.storage.sources import policy_parameters
+from distributed_kd.storage.sources import policy_parameters, saved_normal
 from distributed_kd.training.given import parts_of
 from distributed_kd.training.parts import Parts
 
@@ -56,33 +58,40 @@ def draw(folder: RunFolder, config: RunConfig, spec: EnvSpec, states: int, seed:
             raise ConfigurationError(
                 Problem("no replay", "from", origin, "the run learned from a set of states itself", "Use --from teacher")
             )
-        rows = replay["rows"]
-        there = rows["observation"][np.asarray(rows["is_step"])]
+        ring = Ring(spec, config.replay.capacity)
+        ring.restore(replay)
+        there = _drawn(ring, states, random)
     else:
         there = _played(parts, config, checkpoint.parts["learner"], states, random)
+    return DataSet(np.ascontiguousarray(there), config.env.id, str(folder.path.resolve()))
+
+
+def _drawn(ring: Ring, states: int, random: np.random.Generator) -> NDArray:
+    """What a network sees in so many different steps of the ring, in the order of the ring."""
+    there = np.flatnonzero(ring.rows["is_step"])
     if len(there) < states:
         why, fix = f"{len(there)} are there", f"Ask for {len(there)} or fewer"
         raise ConfigurationError(Problem("too few states", "states", states, why, fix))
-    chosen = np.sort(random.choice(len(there), states, replace=False))
-    return DataSet(np.ascontiguousarray(there[chosen]), config.env.id, str(folder.path.resolve()))
+    return ring.stacked(np.sort(random.choice(there, states, replace=False)))
 
 
 def _played(parts: Parts, config: RunConfig, learner: dict, states: int, random: np.random.Generator) -> NDArray:
-    """At least so many states from greedy episodes of the teacher."""
+    """So many states from greedy episodes of the teacher."""
     network = parts.networks()["teacher"]
     saved = policy_parameters(learner, "teacher")
     network.load_state_dict({name: torch.as_tensor(value) for name, value in saved.items()})
-    policies, seen, count = Policies({"teacher": network}), [], 0
-    envs = [make(config.env) for _ in range(config.evaluation.episodes)]
+    policies, seen, count = Policies({"teacher": network}, saved_normal(learner)), [], 0
+    envs = [make(config.env, evaluation=True) for _ in range(config.evaluation.episodes)]
     try:
         while count < states:
             seeds = random.integers(0, 2**32, len(envs)).tolist()
-            seen.append(play(envs, parts.spec, lambda now: policies.greedy("teacher", now), seeds).observations)
+            played = play(envs, parts.spec, lambda now: policies.greedy("teacher", now), seeds, keep=states)
+            seen.append(played.observations)
             count += len(seen[-1])
     finally:
         for env in envs:
             env.close()
-    return np.concatenate(seen)
+    return np.concatenate(seen)[:states]
 
 
 def write(data: DataSet, path: Path) -> None:
@@ -138,8 +147,8 @@ def taught_by_its_run(config: RunConfig, spec: EnvSpec) -> RunConfig:
     Raises CheckpointError where the states are not this environment's, ConfigurationError where the teacher would learn.
     """
     data = read(Path(config.data.file))
-    if data.observation.shape[1:] != spec.observation_shape:
-        here, there = list(spec.observation_shape), list(data.observation.shape[1:])
+    if data.observation.shape[1:] != spec.input_shape:
+        here, there = list(spec.input_shape), list(data.observation.shape[1:])
         why, fix = f"its states are {there} of {data.env}, {spec.id} has {here}", f"Set --env.id {data.env}"
         raise CheckpointError(Problem("the set of states does not fit", "data.file", config.data.file, why, fix))
     # Whoever resumes the run may stand in another folder.

@@ -28,7 +28,8 @@ def _train(run: Run) -> Evaluation | None:
     parts, journal = run.parts, run.journal
     replay = Replay(**parts.replay())
     learner = Learner(**parts.learner(device_of(run.config.learner.device)))
-    rollouts = [Rollout(**parts.rollout(actor, run.incarnation)) for actor in range(run.config.rollouts.actors)]
+    actors = range(run.config.rollouts.actors)
+    rollouts = [Rollout(**parts.rollout(actor, run.incarnation, repeatable=True)) for actor in actors]
     evaluator = Evaluator(**parts.evaluator())
     if run.restored:
         learner.restore(run.state_of("learner"))
@@ -87,7 +88,7 @@ def _learn(run: Run, replay: Replay, learner: Learner) -> None:
     if run.config.stop.updates:
         most = min(most, run.config.stop.updates - before)
     while (left := most - (learner.updates - before)) > 0:
-        batches, receipt = replay.sample(min(left, BATCHES_AT_ONCE))
+        batches, receipt = replay.sample(min(left, BATCHES_AT_ONCE), learner.priorities())
         if batches is None:
             break
         learning = time.perf_counter()

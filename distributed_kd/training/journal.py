@@ -145,6 +145,8 @@ class Journal:
             "replay_sampled": self.receipt.sampled,
             "samples_per_insert": self.samples_per_insert,
         }
+        if self.receipt.prioritised:
+            charts["replay_late_priorities"] = self.receipt.late_priorities
         if window.lags:
             charts["policy_lag_updates"] = float(np.mean(window.lags))
         episodes = {

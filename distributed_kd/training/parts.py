@@ -9,11 +9,17 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from distributed_kd import networks
 from distributed_kd.config import RunConfig
+from distributed_kd.errors import ConfigurationError
+from distributed_kd.learning.normaliser import Normaliser
+from distributed_kd.learning.teacher import Importance
+from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.networks.ensemble import Ensemble
+from distributed_kd.networks.q_network import PLAIN
 from distributed_kd.records import EnvSpec
 from distributed_kd.replay.pace import Pace
 from distributed_kd.rollouts.exploration import plan_lanes
@@ -50,20 +56,27 @@ class Parts:
         """Teacher and students as the run begins with them, each from a random stream of its own name."""
         students = {}
         for name, student in self.config.students.items():
-            students[name] = networks.build(student.network, self.spec, self._number("network", name))
+            students[name] = self._built(student.network, name, f"students.{name}.network")
             if name in self._starts:
                 networks.transfer(students[name], self._starts[name].parameters)
         return {"teacher": self._teacher(students), **students}
+
+    def _built(self, config: NetworkConfig, name: str, key: str, head: HeadConfig = PLAIN) -> nn.Module:
+        """A policy's network as it begins. Raises ConfigurationError, naming the `key` of its table, where it misfits."""
+        try:
+            return networks.build(config, self.spec, self._number("network", name), head)
+        except ConfigurationError as error:
+            raise ConfigurationError(*(line.replace("(network.", f"({key}.", 1) for line in error.lines)) from error
 
     def _teacher(self, students: Mapping[str, nn.Module]) -> nn.Module:
         teacher = self.config.teacher
         if teacher.is_peers:
             return Ensemble(list(students.values()), teacher.combine, temperature=teacher.combine_temperature)
         if not self._teachers:
-            return networks.build(teacher.network, self.spec, self._number("network", "teacher"), teacher.dueling)
+            return self._built(teacher.network, "teacher", "teacher.network", teacher.head)
         members = []
         for source in self._teachers:
-            members.append(networks.build(source.network, self.spec, dueling=source.dueling))
+            members.append(networks.build(source.network, self.spec, head=source.head))
             networks.transfer(members[-1], source.parameters)
         if len(members) == 1:
             return members[0]
@@ -80,25 +93,33 @@ class Parts:
         )
         return {
             "spec": self.spec,
-            "capacity": replay.capacity,
+            "config": replay,
             "n_step": self.config.teacher.n_step,
+            "reward_clip": self.config.teacher.reward_clip,
             "pace": pace,
             "seed": self.seed("replay"),
             "own": self._own,
         }
 
     def learner(self, device: torch.device) -> dict[str, object]:
-        config = self.config
+        config, replay = self.config, self.config.replay
         return {
             "networks": self.networks(),
             "spec": self.spec,
             "teacher": config.teacher,
             "students": config.students,
-            "seeds": {name: self._number("student", name) for name in config.students},
+            "seeds": {"teacher": self._number("teacher"), **{n: self._number("student", n) for n in config.students}},
             "device": device,
+            "importance": Importance(replay.importance, replay.importance_end) if replay.prioritized else None,
+            "normaliser": Normaliser(self.spec, device, self.normal) if config.env.normalise else None,
         }
 
-    def rollout(self, actor: int, incarnation: int) -> dict[str, object]:
+    @property
+    def normal(self) -> NDArray[np.float32] | None:
+        """What teachers from elsewhere see observations by; None where they see them as they are, or are learned here."""
+        return self._teachers[0].normal if self._teachers else None
+
+    def rollout(self, actor: int, incarnation: int, repeatable: bool) -> dict[str, object]:
         config = self.config
         return {
             "env": config.env,
@@ -112,6 +133,7 @@ class Parts:
             "seed": self.seed("rollout", actor, incarnation),
             "actor": actor,
             "incarnation": incarnation,
+            "repeatable": repeatable,
         }
 
     def evaluator(self) -> dict[str, object]:

@@ -15,7 +15,7 @@ from distributed_kd.rollouts.policies import Policies
 from distributed_kd.run_file import nearest
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.storage.sources import policy_parameters
+from distributed_kd.storage.sources import policy_parameters, saved_normal
 from distributed_kd.training.given import parts_of
 from distributed_kd.training.run import check_fits
 
@@ -34,10 +34,13 @@ def play_saved(
     network = parts.networks()[policy]
     saved = policy_parameters(checkpoint.parts["learner"], policy)
     network.load_state_dict({key: torch.as_tensor(value) for key, value in saved.items()})
-    policies = Policies({policy: network})
+    policies = Policies({policy: network}, saved_normal(checkpoint.parts["learner"]))
     # A stream of its own: never the seeds of the run's rollouts or evaluations.
     seeds = np.random.SeedSequence(seed, spawn_key=parts.seed("evaluate").spawn_key).generate_state(episodes)
-    envs = [_recorded(config, video, policy, number) if video else make(config.env) for number in range(episodes)]
+    envs = [
+        _recorded(config, video, policy, number) if video else make(config.env, evaluation=True)
+        for number in range(episodes)
+    ]
     try:
         return play(envs, spec, lambda observation: policies.greedy(policy, observation), seeds)
     finally:
@@ -64,7 +67,7 @@ def _check(config: RunConfig, policy: str, episodes: int, seed: int) -> None:
 def _recorded(config: RunConfig, folder: Path, policy: str, number: int) -> gym.Env:
     try:
         return gym.wrappers.RecordVideo(
-            make(config.env, render_mode="rgb_array"),
+            make(config.env, evaluation=True, render_mode="rgb_array"),
             str(folder),
             episode_trigger=lambda _: True,
             name_prefix=f"{policy}-{number}",

@@ -1,6 +1,8 @@
 """What is checked before Ray starts: the environment, the device, the cluster's address. Sizes are held in `plan.py`."""
 
 import socket
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -9,6 +11,7 @@ from distributed_kd.envs.spec import read_spec
 from distributed_kd.errors import ConfigurationError, Problem, RayError, ResourceError
 from distributed_kd.learning.objective import misfits
 from distributed_kd.learning.trainable import selected
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import layer_shapes
 from distributed_kd.records import EnvSpec
 from distributed_kd.training.parts import Parts
@@ -64,16 +67,26 @@ def check_networks(parts: Parts) -> None:
 
 
 def check_run(config: RunConfig, allow_env_import: bool) -> EnvSpec:
-    """Make the environment once and read its spaces. Raises ConfigurationError where it cannot be played."""
-    if ":" in config.env.id and not allow_env_import:
-        module = config.env.id.rpartition(":")[0]
-        raise ConfigurationError(
-            Problem(
-                "a module would be imported",
-                "env.id",
-                config.env.id,
-                f"importing {module} runs its code",
-                "If you trust it, add --allow-env-import",
-            )
-        )
-    return read_spec(config.env)
+    """Make the environment once and read its spaces. Raises ConfigurationError where it cannot be played.
+
+    Whatever module would be imported must have been allowed.
+    """
+    named = {"env.id": config.env.id, **{f"{key}.kind": one.kind for key, one in _networks(config)}}
+    what, fix = "a module would be imported", "If you trust it, add --allow-env-import"
+    problems = [
+        Problem(what, key, name, f"importing {name.rpartition(':')[0]} runs its code", fix)
+        for key, name in named.items()
+        if ":" in name and not allow_env_import
+    ]
+    if problems:
+        raise ConfigurationError.of(problems)
+    spec = read_spec(config.env)
+    # What is normalised is on the scale of 1 already.
+    return replace(spec, scale=1.0) if config.env.normalise else spec
+
+
+def _networks(config: RunConfig) -> Iterator[tuple[str, NetworkConfig]]:
+    """Every network of the run file, with the key of its table."""
+    yield "teacher.network", config.teacher.network
+    for name, student in config.students.items():
+        yield f"students.{name}.network", student.network

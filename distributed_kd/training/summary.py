@@ -58,6 +58,8 @@ def summarise(parts: Parts, journal: Journal, status: str, final: Evaluation | N
             "size": receipt.size,
             "sampled": receipt.sampled,
             "samples_per_insert": journal.samples_per_insert,
+            "prioritised": receipt.prioritised,
+            "late_priorities": receipt.late_priorities,
         },
         "accounting": journal.accounting(broke_off=status == "failed"),
     }

@@ -11,8 +11,9 @@ from distributed_kd import networks
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.students import Student
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks.ensemble import Ensemble
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, PolicyScore
 from distributed_kd.student_config import StudentConfig
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from distributed_kd.learning.learner import Learner
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import build
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import Batch, EnvSpec
 from distributed_kd.student_config import StudentConfig
 

@@ -14,7 +14,8 @@ from test_inline_runs import EVERYTHING, config_of, contents, files, go_on, lear
 from distributed_kd import presets
 from distributed_kd.cli import main
 from distributed_kd.config import EvaluationConfig
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.run_file import decode
 from distributed_kd.student_config import StudentConfig
 

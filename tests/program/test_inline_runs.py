@@ -26,7 +26,8 @@ from distributed_kd.config import (
 )
 from distributed_kd.data_config import BehaviourConfig
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.student_config import StudentConfig

@@ -9,7 +9,8 @@ from distributed_kd import networks
 from distributed_kd.config import EnvConfig
 from distributed_kd.data_config import BehaviourConfig, RolloutsConfig
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.policy_config import ExplorationConfig, NetworkConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import ExplorationConfig
 from distributed_kd.records import Weights
 from distributed_kd.rollouts.exploration import LanePlan
 from distributed_kd.rollouts.rollout import Rollout

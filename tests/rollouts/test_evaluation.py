@@ -9,7 +9,8 @@ from small_environments import Walk
 
 from distributed_kd.config import EnvConfig, RunConfig
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.rollouts.evaluation import RANDOM, Evaluator, play
 from distributed_kd.rollouts.rollout import Rollout
 from distributed_kd.student_config import StudentConfig

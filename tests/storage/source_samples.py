@@ -14,8 +14,9 @@ import torch
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks.mlp import MLP
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import Source, read_source

@@ -27,7 +27,8 @@ from source_samples import (
 )
 
 from distributed_kd.errors import CheckpointError, StorageError
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import EnvSpec
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.foreign import matched

@@ -7,7 +7,8 @@ import numpy as np
 from distributed_kd.config import EvaluationConfig, ReplayConfig, RolloutsConfig, RunConfig, StopConfig
 from distributed_kd.data_config import BehaviourConfig
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, PolicyScore, Receipt
 from distributed_kd.storage.metrics import Metrics
 from distributed_kd.student_config import StudentConfig

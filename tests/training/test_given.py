@@ -18,7 +18,8 @@ from small_environments import Recorded
 from distributed_kd import run_file
 from distributed_kd.config import EnvConfig, EvaluationConfig
 from distributed_kd.errors import CheckpointError
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.training.given import Given, keep_teachers, lines, parts_of, read_given, with_teachers_network
 from distributed_kd.training.parts import Parts

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import build, load_flat, parameter_count, to_flat
-from distributed_kd.policy_config import NetworkConfig
 from distributed_kd.records import EnvSpec
 from distributed_kd.training.offline import HeldOut
 

@@ -18,8 +18,9 @@ from distributed_kd import run_file
 from distributed_kd.config import CheckpointConfig, DataConfig, EvaluationConfig, ReplayConfig, RunConfig, StopConfig
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.students import Student
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks.mlp import MLP
-from distributed_kd.policy_config import NetworkConfig, TeacherConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import policy_parameters

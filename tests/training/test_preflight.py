@@ -12,7 +12,7 @@ from journals import CONFIG, SPEC
 from distributed_kd.config import EnvConfig, RunConfig
 from distributed_kd.data_config import BehaviourConfig, RolloutsConfig
 from distributed_kd.errors import ConfigurationError, RayError
-from distributed_kd.policy_config import NetworkConfig
+from distributed_kd.network_config import NetworkConfig
 from distributed_kd.student_config import LossConfig, StudentConfig
 from distributed_kd.training.parts import Parts
 from distributed_kd.training.preflight import check_address, check_device, check_networks, check_run

@@ -1,0 +1,112 @@
+"""The commands that train nothing, one function each: they look at a run, a run file or the machine."""
+
+from pathlib import Path
+
+from distributed_kd import presets, run_file
+from distributed_kd.command_words import Parser, print_help, split, tables_of
+from distributed_kd.errors import ConfigurationError, Problem
+
+NETWORKS_OPTIONS = """\
+  PRESET | FILE.toml          a preset or a run file; without one, cartpole
+  --json                      print one JSON object instead of tables
+  --allow-env-import          let env.id "module:Id-v0", or a network "module:factory", import that module
+"""
+
+
+def evaluate(words: list[str]) -> int:
+    """`evaluate RUN --policy NAME [--episodes N] [--seed S] [--video DIR] [--json]`."""
+    parser = Parser(prog="python launch.py evaluate", description="Play full greedy episodes with a run's newest weights.")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument("--policy", required=True, help="teacher, or the name of a student")
+    parser.add_argument("--episodes", type=int, default=20, help="episodes to play (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="episode seeds are spawned from it (default: 0)")
+    parser.add_argument("--video", metavar="DIR", help="record every episode as mp4 into this folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a line")
+    parser.add_argument("--allow-env-import", action="store_true", help='let env.id "module:Id-v0" import that module')
+    asked = parser.parse_args(words)
+    from distributed_kd.reports.played import print_played
+    from distributed_kd.storage.run_folder import RunFolder
+    from distributed_kd.training.playing import play_saved
+    from distributed_kd.training.preflight import check_run
+
+    folder = RunFolder.open(Path(asked.run))
+    config = run_file.decode(run_file.read_toml(folder.config_file))
+    spec = check_run(config, asked.allow_env_import)
+    video = Path(asked.video) if asked.video else None
+    played = play_saved(folder, config, spec, asked.policy, asked.episodes, asked.seed, video)
+    print_played(asked.policy, asked.seed, played, asked.json)
+    return 0
+
+
+def dataset(words: list[str]) -> int:
+    """`dataset RUN --states N --out FILE.npz [--from replay|teacher] [--seed S]`."""
+    parser = Parser(prog="python launch.py dataset", description="Draw a fixed set of states to distil students on.")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument("--states", type=int, default=500, help="how many (default: 500)")
+    parser.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write; there must be none yet")
+    parser.add_argument(
+        "--from",
+        dest="origin",
+        choices=("replay", "teacher"),
+        default="replay",
+        help="from the run's replay, or from greedy episodes that its teacher plays now (default: replay)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which states are drawn (default: 0)")
+    parser.add_argument("--allow-env-import", action="store_true", help='let env.id "module:Id-v0" import that module')
+    asked = parser.parse_args(words)
+    from distributed_kd.storage.run_folder import RunFolder
+    from distributed_kd.training import data_set
+    from distributed_kd.training.preflight import check_run
+
+    for key, value, least in (("states", asked.states, data_set.FEWEST), ("seed", asked.seed, 0)):
+        if value < least:
+            fix = f"Set --{key} {least} or more"
+            raise ConfigurationError(Problem(f"bad {key}", key, value, f"it must be at least {least}", fix))
+    folder = RunFolder.open(Path(asked.run))
+    config = run_file.decode(run_file.read_toml(folder.config_file))
+    spec = check_run(config, asked.allow_env_import)
+    data = data_set.draw(folder, config, spec, asked.states, asked.seed, asked.origin)
+    data_set.write(data, Path(asked.out))
+    print(f"{asked.states} states of {data.env} written to {asked.out}")
+    print(f"distil on them with: python launch.py train FILE.toml --data {asked.out}")
+    return 0
+
+
+def show_networks(words: list[str]) -> int:
+    """`networks [PRESET or FILE.toml] [--KEY VALUE ...] [--json]`."""
+    source = words.pop(0) if words and not words[0].startswith("-") else "cartpole"
+    as_json, words = "--json" in words, [word for word in words if word != "--json"]
+    options, flags = split(words, "networks")
+    tables, _ = tables_of(source)
+    if options.help:
+        return print_help("python launch.py networks [PRESET | FILE.toml]", tables, NETWORKS_OPTIONS)
+    from distributed_kd.flags import parse_run
+    from distributed_kd.reports.sizes import print_sizes
+    from distributed_kd.training.parts import Parts
+    from distributed_kd.training.preflight import check_run
+
+    config = parse_run(flags, tables, "python launch.py networks")
+    spec = check_run(config, options.allow_env_import)
+    labels = {"teacher": config.teacher.network.label, **{n: one.network.label for n, one in config.students.items()}}
+    print_sizes(Parts(config, spec).networks(), labels, spec, as_json)
+    return 0
+
+
+def list_presets(words: list[str]) -> int:
+    """`presets`."""
+    Parser(prog="python launch.py presets", description="List the presets.").parse_args(words)
+    width = max(map(len, presets.names()))
+    for name in presets.names():
+        print(f"{name:{width}}  {presets.describe(name)}")
+    print("\npython launch.py train NAME trains one; python launch.py train NAME --help shows all its values")
+    return 0
+
+
+def doctor(words: list[str]) -> int:
+    """`doctor [--address ADDRESS]`."""
+    parser = Parser(prog="python launch.py doctor", description="Tell whether this machine or cluster can run a preset.")
+    parser.add_argument("--address", help="a running Ray cluster to look at instead of starting Ray here")
+    asked = parser.parse_args(words)
+    from distributed_kd.training.doctor import examine
+
+    return examine(asked.address)

@@ -1,0 +1,107 @@
+"""Which steps are drawn: all alike, or in proportion to their priorities."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distributed_kd.records import Priorities, State
+from distributed_kd.replay.ring import Ring
+from distributed_kd.replay.sum_tree import SumTree
+
+
+class Draws(Protocol):
+    """A random stream that draws slots of the ring which hold steps. Owns the counts of the priorities it was given."""
+
+    prioritised: int
+    late: int
+
+    def wrote(self, slots: NDArray[np.int64], cut: NDArray[np.int64]) -> None:
+        """Take in that these slots were written, and that the steps in `cut` can no longer be drawn."""
+
+    def draw(self, batches: int, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Slots [batches * batch_size], with replacement, and how many times as likely as uniformly each was drawn."""
+
+    def prioritise(self, priorities: Priorities) -> None:
+        """Take in what learning said of steps that were drawn before."""
+
+    def state(self) -> State: ...
+
+    def restore(self, state: State) -> None: ...
+
+
+class Uniform:
+    """Every step alike."""
+
+    def __init__(self, ring: Ring, seed: np.random.SeedSequence):
+        self._ring, self._random = ring, np.random.default_rng(seed)
+        self.prioritised = self.late = 0
+
+    def wrote(self, slots: NDArray[np.int64], cut: NDArray[np.int64]) -> None:
+        """The ring itself tells what is a step."""
+
+    def draw(self, batches: int, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        count, filled = batches * batch_size, self._ring.filled
+        drawn = self._random.integers(0, filled, count)
+        while len(wrong := np.flatnonzero(~self._ring.rows["is_step"][drawn])):
+            drawn[wrong] = self._random.integers(0, filled, len(wrong))
+        return drawn, np.ones(count, np.float32)
+
+    def prioritise(self, priorities: Priorities) -> None:
+        """Nothing depends on them."""
+
+    def state(self) -> State:
+        return {"random": self._random.bit_generator.state}
+
+    def restore(self, state: State) -> None:
+        self._random.bit_generator.state = state["random"]
+
+
+class Prioritised:
+    """In proportion to priority ** exponent; a new step has the greatest priority so far, so that each is soon seen.
+
+    Schaul et al. 2016, 1511.05952: proportional, one draw from each of B equal parts of the sum.
+    """
+
+    def __init__(self, ring: Ring, exponent: float, seed: np.random.SeedSequence):
+        self._ring, self._exponent, self._random = ring, exponent, np.random.default_rng(seed)
+        self._tree = SumTree(ring.capacity)
+        self._greatest = 1.0
+        self.prioritised = self.late = 0
+
+    def wrote(self, slots: NDArray[np.int64], cut: NDArray[np.int64]) -> None:
+        new = np.where(self._ring.rows["is_step"][slots], self._greatest**self._exponent, 0.0)
+        self._tree.set(slots, new)
+        if len(cut):
+            self._tree.set(cut, np.zeros(len(cut)))
+
+    def draw(self, batches: int, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        total = self._tree.total
+        parts = np.arange(batch_size) + self._random.random((batches, batch_size))
+        slots = self._tree.sample(np.minimum(parts.reshape(-1) * (total / batch_size), np.nextafter(total, 0.0)))
+        mean = total / self._ring.steps
+        return slots, (self._tree.values(slots) / mean).astype(np.float32)
+
+    def prioritise(self, priorities: Priorities) -> None:
+        there = self._ring.is_there(priorities.row)
+        rows, values = priorities.row[there], priorities.priority[there].astype(np.float64)
+        self.late += len(there) - len(rows)
+        self.prioritised += len(rows)
+        if len(rows):
+            self._greatest = max(self._greatest, float(values.max()))
+            self._tree.set(rows % self._ring.capacity, values**self._exponent)
+
+    def state(self) -> State:
+        return {
+            "random": self._random.bit_generator.state,
+            "priority": self._tree.values(np.arange(self._ring.filled)),
+            "greatest": self._greatest,
+            "prioritised": self.prioritised,
+            "late": self.late,
+        }
+
+    def restore(self, state: State) -> None:
+        self._random.bit_generator.state = state["random"]
+        self._tree.set(np.arange(len(state["priority"])), state["priority"])
+        self._greatest = state["greatest"]
+        self.prioritised, self.late = state["prioritised"], state["late"]
