@@ -29,7 +29,7 @@ lint: setup  ## style and floors
 	$(VENV)/bin/lint-imports
 
 results: setup  ## RESULTS.md and the picture, from all runs under runs/; NOTE="..." tells how they were made
-	$(RUN) -m distributed_kd.reports.results runs --out RESULTS.md --picture RESULTS.svg --note "$(NOTE)"
+	$(RUN) -m distributed_kd.reports.results runs --out RESULTS.md --picture RESULTS.svg --curves RESULTS_curves.svg --note "$(NOTE)"
 
 clean:  ## forget the environment; runs/ stays
 	rm -rf $(VENV)

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from distributed_kd.errors import RunError
 from distributed_kd.reports.comparison import compared, published_order
+from distributed_kd.reports.curves import Curve, read_curves
 from distributed_kd.reports.groups import Finished, Groups, finished
+from distributed_kd.reports.learning_curves import draw_curves
 from distributed_kd.reports.picture import draw
 from distributed_kd.reports.tables import each_run, over_seeds, speed
 
@@ -39,6 +41,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders of them")
     parser.add_argument("--out", type=Path, help="the Markdown file; without it, standard output")
     parser.add_argument("--picture", type=Path, help="score against size over all runs, SVG or PNG")
+    parser.add_argument("--curves", type=Path, help="returns over environment steps, SVG or PNG")
     parser.add_argument("--note", default="", help="what a reader must know of how the runs were made")
     asked = parser.parse_args(argv)
     try:
@@ -49,6 +52,9 @@ def main(argv: list[str]) -> int:
     if asked.picture:
         asked.picture.parent.mkdir(parents=True, exist_ok=True)
         draw(pictured(groups), asked.picture)
+    if asked.curves:
+        asked.curves.parent.mkdir(parents=True, exist_ok=True)
+        draw_curves(with_curves(groups), asked.curves)
     text = markdown(groups, asked.note)
     if asked.out:
         asked.out.write_text(text)
@@ -77,7 +83,12 @@ def markdown(groups: Groups, note: str = "") -> str:
 
 
 def pictured(groups: Groups) -> dict[str, list[dict]]:
-    """Summaries of the groups with students of several sizes, by what a group is called; of all where none has.
+    """Summaries of the groups that are pictured, by what a group is called."""
+    return {name: [run.summary for run in runs] for name, runs in _usual(groups).items()}
+
+
+def _usual(groups: Groups) -> dict[str, list[Finished]]:
+    """The groups with students of several sizes, by what a group is called; all where none has.
 
     Students of one size would be a vertical line; and of the others, those that learned online from a teacher beside them
     answer the question, where there are any.
@@ -86,9 +97,15 @@ def pictured(groups: Groups) -> dict[str, list[dict]]:
     several = {key: runs for key, runs in several.items() if all(run.is_usual for run in runs)} or several
     times = Counter(environment for environment, _ in several)
     return {
-        environment if times[environment] == 1 else f"{environment}, {label}": [run.summary for run in runs]
+        environment if times[environment] == 1 else f"{environment}, {label}": runs
         for (environment, label), runs in several.items()
     }
+
+
+def with_curves(groups: Groups) -> dict[str, list[dict[str, Curve]]]:
+    """The curves of the groups that are pictured, by what a group is called; those of few evaluations left out."""
+    curves = {name: [read_curves(run.folder.metrics_file) for run in runs] for name, runs in _usual(groups).items()}
+    return {name: runs for name, runs in curves.items() if all(len(run.get("teacher", ())) > 1 for run in runs)}
 
 
 def _machine(runs: list[Finished]) -> str:
