@@ -42,11 +42,11 @@ class Digits(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
         self._shown = int(self.np_random.integers(len(self._images)))
-        return self._images[self._shown], {}
+        return self._images[self._shown].copy(), {}
 
     def step(self, action: int):
         reward = float(action == self._labels[self._shown])
-        return self._images[self._shown], reward, True, False, {}
+        return self._images[self._shown].copy(), reward, True, False, {}
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ def _quiet_ale() -> None:
 
 
 def _register_minatar() -> None:
+    # Its v0 has all actions, its v1 the fewest: neither is the newer one, as Gymnasium thinks.
+    warnings.filterwarnings("ignore", r".*MinAtar/\w+-v0 is out of date", DeprecationWarning)
     # Gymnasium no longer reads the entry points by which MinAtar announces itself.
     if not any(name.startswith("MinAtar/") for name in gym.registry):
         importlib.import_module("minatar.gym").register_envs()

@@ -1,3 +1,4 @@
+import envs.odd_spaces  # noqa: F401
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
@@ -26,7 +27,9 @@ def refusal(config, call=read_spec):
         (EnvConfig("CartPole-v1"), EnvSpec("CartPole-v1", (4,), "float32", 2)),
         (EnvConfig("Acrobot-v1"), EnvSpec("Acrobot-v1", (6,), "float32", 3)),
         (EnvConfig("Walk-v0", {"actions": 4, "start": -2}), EnvSpec("Walk-v0", (3,), "float32", 4, -2)),
-        (spaces(Box(0, 255, (2, 3), np.uint8)), EnvSpec("Spaces-v0", (2, 3), "uint8", 2)),
+        (spaces(Box(0, 255, (2, 3), np.uint8)), EnvSpec("Spaces-v0", (2, 3), "uint8", 2, scale=1 / 255)),
+        (spaces(Discrete(3)), EnvSpec("Spaces-v0", (3,), "uint8", 2)),
+        (EnvConfig("FrozenLake-v1"), EnvSpec("FrozenLake-v1", (16,), "uint8", 4)),
         (spaces(Box(-1, 1, (5,), np.float64)), EnvSpec("Spaces-v0", (5,), "float32", 2)),
     ],
     ids=lambda value: value.id if isinstance(value, EnvConfig) else "",
@@ -55,9 +58,8 @@ def test_an_id_near_to_none_gets_no_suggestion():
         (spaces(action=MultiDiscrete([2, 2])), "its actions are a MultiDiscrete[2]"),
         (spaces(action=Discrete(1)), "it has a single action"),
         (spaces(Dict({"eye": VECTOR})), "they are a Dict"),
-        (EnvConfig("FrozenLake-v1"), "they are a Discrete"),
     ],
-    ids=["box", "multi-discrete", "single", "dict", "discrete"],
+    ids=["box", "multi-discrete", "single", "dict"],
 )
 def test_what_cannot_be_played_is_named(config, why):
     error = refusal(config)
@@ -101,3 +103,37 @@ def test_a_module_that_fails_is_named_with_its_error(tmp_path, monkeypatch):
     message = str(refusal(EnvConfig("fails_on_import:Any-v0"), import_module))
     assert "importing fails_on_import failed with RuntimeError: half installed" in message
     assert "importing no_such_module failed" in str(refusal(EnvConfig("no_such_module:Any-v0")))
+
+
+def sized(evaluation, **kwargs):
+    return EnvConfig("Sized-v0", kwargs, evaluation_kwargs=evaluation)
+
+
+def test_evaluation_has_arguments_of_its_own():
+    config = sized({"actions": 4}, actions=3, start=-1)
+    assert make(config).action_space == Discrete(3, start=-1)
+    assert make(config, evaluation=True).action_space == Discrete(4, start=-1)
+    assert make(config, evaluation=True, actions=9).action_space.n == 9
+    assert config.kwargs == {"actions": 3, "start": -1}
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "why"),
+    [
+        (
+            {"actions": 4},
+            "evaluation has observations [3] float32 and 4 actions, training observations [3] float32 and 2 actions",
+        ),
+        ({"shape": (2, 2)}, "evaluation has observations [2, 2] float32 and 2 actions, training"),
+        ({"start": 1}, "evaluation has observations [3] float32 and 2 actions from 1, training"),
+        ({"dtype": "uint8"}, "evaluation has observations [3] uint8 up to 1 and 2 actions, training"),
+        ({"dtype": "uint8", "high": 16}, "evaluation has observations [3] uint8 up to 16 and 2 actions, training"),
+    ],
+)
+def test_evaluation_must_look_as_training_does(evaluation, why):
+    (line,) = refusal(sized(evaluation)).lines
+    assert line.startswith(f"evaluation differs (env.evaluation_kwargs={evaluation}): {why}")
+
+
+def test_evaluation_may_differ_where_it_does_not_show():
+    assert read_spec(sized({"high": 5.0})) == read_spec(sized({}))
