@@ -10,7 +10,7 @@ import numpy as np
 from distributed_kd.maths.statistics import interquartile_mean, paired_difference
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.reports.groups import Finished, Groups
-from distributed_kd.reports.shown import DASH, markdown_table, measured, number
+from distributed_kd.reports.shown import DASH, markdown_table, measured, number, return_form
 from distributed_kd.reports.tables import column, interval, mean, steps_over_seeds, teacher_loss
 
 PUBLISHED = ("kl", "nll", "mse")
@@ -133,7 +133,7 @@ def _row(name: str, label: str, runs: Sequence[Finished]) -> list[str]:
         _median(run.summary["wall_seconds"] for run in runs),
         "1" if is_teacher else number(interquartile_mean(normalised), ".3f"),
         interval(normalised, ".3f"),
-        number(interquartile_mean(column(scored, "return_mean")), ".1f"),
+        number(interquartile_mean(column(scored, "return_mean")), return_form(*column(scored, "return_mean"))),
         "1" if is_teacher else mean(scored, "gap_weighted_agreement", ".3f"),
         steps_over_seeds(runs, name),
     ]

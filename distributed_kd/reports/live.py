@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distributed_kd.config import RunConfig
+from distributed_kd.reports.shown import return_form
 from distributed_kd.training.journal import Snapshot
 
 LINE_SECONDS = 10.0
@@ -51,7 +52,8 @@ class Screen:
         if len(shown) > MOST_ON_A_LINE:
             students = sorted(shown[1:], key=lambda name: -snapshot.scores[name])
             shown = [shown[0], *students[:BEST_ON_A_LINE], students[-1]]
-        scores = "  ".join(f"{name} {snapshot.scores[name]:.1f}" for name in shown)
+        form = return_form(*snapshot.scores.values())
+        scores = "  ".join(f"{name} {snapshot.scores[name]:{form}}" for name in shown)
         return (
             f"{snapshot.seconds:5.0f} s  {snapshot.phase:<10} {snapshot.progress:4.0%}  "
             f"{snapshot.env_steps:>9,} steps ({snapshot.env_steps_per_second:,.0f}/s)  "
@@ -76,7 +78,7 @@ class Screen:
             if name in snapshot.scores:
                 share = snapshot.normalised[name]
                 note = "" if name == "teacher" or math.isnan(share) else f"   {share:.0%} of the teacher"
-                rows.append((name, f"{snapshot.scores[name]:,.1f}{note}"))
+                rows.append((name, f"{snapshot.scores[name]:,{return_form(*snapshot.scores.values())}}{note}"))
         for name, text in rows:
             table.add_row(Text(name, style="bold"), Text(text))
         return table

@@ -10,7 +10,7 @@ from rich.table import Table
 from distributed_kd.reports.curves import KEEPS, read_curves, steps_to_keep
 from distributed_kd.reports.picture import draw
 from distributed_kd.reports.ranking import best_first, rankings
-from distributed_kd.reports.shown import measured, number, percent
+from distributed_kd.reports.shown import measured, number, percent, return_form
 from distributed_kd.storage.run_folder import RunFolder
 
 
@@ -49,15 +49,16 @@ def table(summary: dict, steps: Mapping[str, int | None]) -> Table:
             made.add_column(heading, overflow="fold")
         else:
             made.add_column(heading, justify="right", no_wrap=True)
-    made.add_row("teacher", f"{teacher['parameters']:,}", "100 %", *_returns(teacher), "1.000", "1.000",
+    form = return_form(summary["random_return"], teacher["return_mean"])
+    made.add_row("teacher", f"{teacher['parameters']:,}", "100 %", *_returns(teacher, form), "1.000", "1.000",
                  number(teacher["decision_microseconds"], ".1f"))  # fmt: skip
     students = summary["students"]
     for name in sorted(best_first(students, summary, steps), key=lambda name: -students[name]["parameters"]):
         student = students[name]
-        made.add_row(name, f"{student['parameters']:,}", percent(student["parameter_share"]), *_returns(student),
+        made.add_row(name, f"{student['parameters']:,}", percent(student["parameter_share"]), *_returns(student, form),
                      number(student["normalised_score"], ".3f"), number(student["action_agreement"], ".3f"),
                      number(student["decision_microseconds"], ".1f"))  # fmt: skip
-    made.add_row("random", "", "", number(summary["random_return"], ".1f"), "", "0.000", "", "")
+    made.add_row("random", "", "", number(summary["random_return"], form), "", "0.000", "", "")
     return made
 
 
@@ -98,6 +99,6 @@ def notes(summary: dict) -> list[str]:
     ]
 
 
-def _returns(scored: dict) -> tuple[str, str]:
+def _returns(scored: dict, form: str) -> tuple[str, str]:
     low, high = scored["return_ci95"]
-    return number(scored["return_mean"], ".1f"), f"{number(low, '.1f')} … {number(high, '.1f')}"
+    return number(scored["return_mean"], form), f"{number(low, form)} … {number(high, form)}"

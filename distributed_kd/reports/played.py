@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from distributed_kd.maths.statistics import bootstrap_ci95
+from distributed_kd.reports.shown import return_form
 from distributed_kd.rollouts.evaluation import Played
 
 
@@ -16,7 +17,8 @@ def print_played(policy: str, seed: int, played: Played, as_json: bool) -> None:
                 "return_ci95": [low, high], "returns": list(played.returns), "lengths": list(played.lengths)}  # fmt: skip
         print(json.dumps(told))
     else:
+        form = return_form(mean, low, high)
         print(
-            f"{policy}: return {mean:.1f} (95 % interval {low:.1f} … {high:.1f}) over {len(played.returns)} episodes "
-            f"of {np.mean(played.lengths):.0f} steps in the mean"
+            f"{policy}: return {mean:{form}} (95 % interval {low:{form}} … {high:{form}}) over "
+            f"{len(played.returns)} episodes of {np.mean(played.lengths):.0f} steps in the mean"
         )

@@ -16,6 +16,12 @@ def number(value: float | None, form: str) -> str:
     return DASH if math.isnan(measured(value)) else format(value, form)
 
 
+def return_form(*returns: float | None) -> str:
+    """How these returns are written: with three decimals where all lie within 2 of 0, as where a reward is 0 or 1."""
+    known = [abs(value) for value in map(measured, returns) if not math.isnan(value)]
+    return ".3f" if known and max(known) <= 2 else ".1f"
+
+
 def percent(share: float) -> str:
     """0.0057 as "0.57 %", 0.258 as "26 %"."""
     return f"{share * 100:.2g} %" if share < 0.995 else f"{share * 100:.0f} %"

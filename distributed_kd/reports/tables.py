@@ -6,7 +6,7 @@ import numpy as np
 
 from distributed_kd.maths.statistics import interquartile_ci95, interquartile_mean
 from distributed_kd.reports.groups import Finished, student_names
-from distributed_kd.reports.shown import DASH, markdown_table, measured, number, percent
+from distributed_kd.reports.shown import DASH, markdown_table, measured, number, percent, return_form
 
 WIDEST = 6
 """Students up to which a run is a row; with more of them a student is one"""
@@ -18,10 +18,11 @@ def over_seeds(runs: Sequence[Finished]) -> str:
                 "steps to 95 %", "µs a decision")  # fmt: skip
     summaries = [run.summary for run in runs]
     teachers = [summary["teacher"] for summary in summaries]
+    form = return_form(*column(teachers, "return_mean"))
     rows = [
         ["teacher", teacher_loss(runs), f"{teachers[0]['parameters']:,}", "100 %",
-         f"1 (return {number(interquartile_mean(column(teachers, 'return_mean')), '.1f')})",
-         interval(column(teachers, "return_mean"), ".1f", "return "), "1", "1", steps_over_seeds(runs, "teacher"),
+         f"1 (return {number(interquartile_mean(column(teachers, 'return_mean')), form)})",
+         interval(column(teachers, "return_mean"), form, "return "), "1", "1", steps_over_seeds(runs, "teacher"),
          mean(teachers, "decision_microseconds", ".1f")]
     ]  # fmt: skip
     for name in student_names(runs):
@@ -46,10 +47,11 @@ def each_run(runs: Sequence[Finished]) -> str:
     for run in runs:
         summary, teacher = run.summary, run.summary["teacher"]
         low, high = teacher["return_ci95"]
-        cells = [_return_and_score(summary["students"].get(name)) for name in names]
+        form = return_form(summary["random_return"], teacher["return_mean"])
+        cells = [_return_and_score(summary["students"].get(name), form) for name in names]
         rows.append(
-            [str(summary["seed"]), number(summary["random_return"], ".1f"),
-             f"{number(teacher['return_mean'], '.1f')} [{number(low, '.1f')}, {number(high, '.1f')}]", *cells,
+            [str(summary["seed"]), number(summary["random_return"], form),
+             f"{number(teacher['return_mean'], form)} [{number(low, form)}, {number(high, form)}]", *cells,
              str(teacher["episodes"])]
         )  # fmt: skip
     if len(names) > WIDEST:
@@ -57,10 +59,10 @@ def each_run(runs: Sequence[Finished]) -> str:
     return f"Each run, return (normalised):\n\n{markdown_table(headings, rows)}\n"
 
 
-def _return_and_score(student: dict | None) -> str:
+def _return_and_score(student: dict | None, form: str) -> str:
     if student is None:
         return DASH
-    return f"{number(student['return_mean'], '.1f')} ({number(student['normalised_score'], '.3f')})"
+    return f"{number(student['return_mean'], form)} ({number(student['normalised_score'], '.3f')})"
 
 
 def speed(runs: Sequence[Finished]) -> str:
