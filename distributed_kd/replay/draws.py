@@ -102,6 +102,8 @@ class Prioritised:
 
     def restore(self, state: State) -> None:
         self._random.bit_generator.state = state["random"]
-        self._tree.set(np.arange(len(state["priority"])), state["priority"])
+        priority = np.zeros(self._ring.capacity)
+        priority[: len(state["priority"])] = state["priority"]
+        self._tree.set(np.arange(len(priority)), priority)
         self._greatest = state["greatest"]
         self.prioritised, self.late = state["prioritised"], state["late"]

@@ -22,12 +22,13 @@ class OwnSteps:
         child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, zlib.crc32(name.encode())))
         self._random = np.random.default_rng(child)
 
-    def follow(self, head: int, policy: NDArray[np.int16], behind: int = 0) -> None:
-        """Forget the rows that a segment overwrites from `head` on, and so many behind them; remember its own.
+    def follow(self, head: int, policy: NDArray[np.int16], cut: NDArray[np.int64]) -> None:
+        """Forget the rows that a segment overwrites from `head` on, and those in `cut`; remember its own.
 
-        policy [R], of its rows; `behind`: the frames that a step stacks before its own, which may be overwritten too.
+        policy [R], of its rows; cut: the rows behind them whose steps can no longer be drawn.
         """
-        held = self._rows[(self._rows - head) % self._ring >= len(policy) + behind]
+        held = self._rows[(self._rows - head) % self._ring >= len(policy)]
+        held = held[~np.isin(held, cut)]
         new = (head + np.flatnonzero(policy == self._policy)) % self._ring
         self._rows = np.concatenate([held, new])[-self._newest :]
 

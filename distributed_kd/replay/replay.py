@@ -50,7 +50,6 @@ class Replay:
         self._students = Uniform(self._ring, for_students) if apart else None
         newest = OWN_BATCHES * pace.batch_size
         self._own = {name: OwnSteps(name, policy, newest, config.capacity, seed) for name, policy in own.items()}
-        self._behind = spec.frame_stack - 1
         self._ledger = Ledger()
         self._inserted = self._evicted = self._sampled = 0
 
@@ -84,7 +83,7 @@ class Replay:
         self._evicted += evicted
         self._draws.wrote(slots, cut)
         for own in self._own.values():
-            own.follow(int(slots[0]), segment.policy, self._behind)
+            own.follow(int(slots[0]), segment.policy, cut)
         self._inserted += segment.steps
         return self.receipt()
 

@@ -67,13 +67,12 @@ class Ring:
         """Let no stack reach over the seam between the newest row and the oldest."""
         if self._stack == 1 or self.written < self.capacity:
             return np.empty(0, np.int64)
-        is_step, begins = self.rows["is_step"], self.rows["begins"]
+        is_step = self.rows["is_step"]
         oldest = (self.written + np.arange(self._stack - 1)) % self.capacity
-        whole = np.flatnonzero(begins[oldest])
+        whole = np.flatnonzero(self.rows["begins"][oldest])
         cut = oldest[: whole[0]] if len(whole) else oldest
         cut = cut[is_step[cut]]
         is_step[cut] = False  # it stays as a frame of the steps behind it
-        begins[oldest[0]] = True
         return cut
 
     def number(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -83,7 +82,9 @@ class Ring:
 
     def is_there(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the rows of these numbers still stand, and are steps that can be drawn."""
-        return (numbers >= self.written - self.capacity) & self.rows["is_step"][numbers % self.capacity]
+        # A ring that was restored has not yet given all the numbers that the one before it gave.
+        held = (numbers >= self.written - self.capacity) & (numbers < self.written)
+        return held & self.rows["is_step"][numbers % self.capacity]
 
     def transitions(self, slots: NDArray[np.int64], n: int, reward_clip: float) -> dict[str, NDArray]:
         """The n-step transitions from these slots [M], all of them steps: arrays [M, ...] named as in `records.Batch`.
@@ -133,4 +134,5 @@ class Ring:
             raise ValueError(f"a full ring of {filled} rows does not fit this replay of {self.capacity}")
         for name, column in self.rows.items():
             column[:filled] = rows[name]
+        self.rows["is_step"][filled:] = False  # whatever stood there before
         self.written = written

@@ -5,23 +5,24 @@ import copy
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_replay import SPEC, NaiveReplay, Player, players
-from replay_samples import assert_same, check_transitions, free, rows_of
+from naive_replay import NaiveReplay, Player, stacking_players
+from replay_samples import assert_same, check_transitions, free, newest_of, rows_of
+from replay_samples import replay_of as any_replay_of
 from scipy import stats
 
 from distributed_kd.replay.pace import Pace
-from distributed_kd.replay.replay import OWN_BATCHES, Replay
+from distributed_kd.replay.replay import OWN_BATCHES
 
 OWN = {"first": 1, "second": 2}
 
 
-def replay_of(capacity=200, n_step=1, batch_size=4, seed=0, own=OWN, pace=None):
-    return Replay(SPEC, capacity, n_step, pace or free(batch_size), np.random.SeedSequence(seed), own)
+def replay_of(capacity=200, n_step=1, batch_size=4, seed=0, own=OWN, pace=None, stack=1):
+    return any_replay_of(capacity, n_step, pace or free(batch_size), seed, own=own, stack=stack)
 
 
 @settings(deadline=None, max_examples=100)
 @given(
-    player=players,
+    player=stacking_players,
     slack=st.integers(0, 60),
     segments=st.integers(1, 12),
     n=st.integers(1, 4),
@@ -29,8 +30,9 @@ def replay_of(capacity=200, n_step=1, batch_size=4, seed=0, own=OWN, pace=None):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_only_its_own_newest_steps_that_are_still_there(player, slack, segments, n, batch_size, seed):
-    capacity = 2 * player.lanes * player.steps + slack
-    replay, naive = replay_of(capacity, n, batch_size, seed), NaiveReplay(capacity, n)
+    capacity = player.most_rows + slack
+    replay = replay_of(capacity, n, batch_size, seed, stack=player.stack)
+    naive = NaiveReplay(capacity, n, player.stack)
     for _ in range(segments):
         segment, pieces = player.play()
         replay.add(segment)
@@ -42,7 +44,7 @@ def test_only_its_own_newest_steps_that_are_still_there(player, slack, segments,
             assert batch.action.shape == (3, batch_size)
             assert batch.own == {}
             rows = rows_of(batch)
-            assert {row[0] for row in rows} <= set(newest[name])
+            assert set(newest_of(rows)) <= set(newest[name])
             check_transitions(rows, naive.transitions())
 
 
@@ -74,7 +76,7 @@ def test_all_the_newest_come_up_and_none_more_often_than_another():
         replay.add(segment)
         naive.add(pieces)
     rows = rows_of(replay.sample(400)[0].own["second"])
-    numbers, counts = np.unique([row[0] for row in rows], return_counts=True)
+    numbers, counts = np.unique(newest_of(rows), return_counts=True)
     assert len(naive.own(2, 10**6)) > 40, "or the newest 32 would be all"
     assert numbers.tolist() == sorted(naive.own(2, 32))
     # 3,200 draws, 100 of each

@@ -4,17 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_replay import SPEC, NaiveReplay, Player, players
-from replay_samples import assert_same, check_transitions, free, rows_of
+from naive_replay import NaiveReplay, Player, players
+from replay_samples import assert_same, check_transitions, free, newest_of, replay_of, rows_of
 from scipy import stats
 
 from distributed_kd.records import EnvSpec, Segment
 from distributed_kd.replay.pace import FREE, Pace
-from distributed_kd.replay.replay import Replay
-
-
-def replay_of(capacity=50, n_step=1, pace=None, seed=0):
-    return Replay(SPEC, capacity, n_step, pace or free(), np.random.SeedSequence(seed))
 
 
 def drawn(replay, batches=1):
@@ -30,8 +25,8 @@ def drawn(replay, batches=1):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_transition_is_what_the_trajectories_say(player, slack, segments, n, seed):
-    # No segment has more than twice as many rows as steps. The smallest ring holds just one.
-    capacity = 2 * player.lanes * player.steps + slack
+    # The smallest ring holds just one segment.
+    capacity = player.most_rows + slack
     replay, naive = replay_of(capacity, n, seed=seed), NaiveReplay(capacity, n)
     sampled = 0
     for _ in range(segments):
@@ -56,7 +51,7 @@ def test_all_held_steps_come_up_and_none_more_often_than_another():
         naive.add(pieces)
     held = sorted(naive.transitions())
     assert 60 < len(held) < 101, "some rows are no steps, and the ring has gone round"
-    numbers, counts = np.unique([row[0] for row in drawn(replay, 200)], return_counts=True)
+    numbers, counts = np.unique(newest_of(drawn(replay, 200)), return_counts=True)
     assert numbers.tolist() == held
     assert stats.chisquare(counts).pvalue > 1e-4
 
@@ -73,6 +68,7 @@ def test_n_step_worked_by_hand():
         reward=column(1, 2, 4, 0, 8, 0),
         discount=column(0.5, 0.5, 0.5, 0, 0, 0),  # truncated behind 2, terminated behind 4
         is_step=steps,
+        begins=column(1, 0, 0, 0, 1, 0, dtype=bool),
         policy=np.where(steps, 0, -1).astype(np.int16),
         version=np.zeros(6, np.int64),
         probability=column(0.5, 0.25, 0.75, 0, 1, 0),
@@ -81,10 +77,10 @@ def test_n_step_worked_by_hand():
     replay.add(segment)
     rows = set(drawn(replay, 10))
     assert rows == {
-        (0.0, 0, 3.0, 0.125, 3.0, 0.5),  # 1 + 2 / 2 + 4 / 4, and .5 ** 3
-        (1.0, 1, 4.0, 0.25, 3.0, 0.25),  # 2 + 4 / 2: two steps to the truncation
-        (2.0, 2, 4.0, 0.5, 3.0, 0.75),
-        (4.0, 3, 8.0, 0.0, 5.0, 1.0),
+        ((0.0,), 0, 3.0, 0.125, (3.0,), 0.5),  # 1 + 2 / 2 + 4 / 4, and .5 ** 3
+        ((1.0,), 1, 4.0, 0.25, (3.0,), 0.25),  # 2 + 4 / 2: two steps to the truncation
+        ((2.0,), 2, 4.0, 0.5, (3.0,), 0.75),
+        ((4.0,), 3, 8.0, 0.0, (5.0,), 1.0),
     }
 
 
@@ -94,9 +90,11 @@ def test_batches_travel_together_and_come_apart():
     batch, receipt = replay.sample(3)
     assert batch.observation.shape == batch.next_observation.shape == (3, 4, 2)
     assert batch.action.shape == batch.n_step_return.shape == batch.discount.shape == batch.probability.shape == (3, 4)
-    assert batch.action.dtype == np.int64
-    for column in (batch.n_step_return, batch.discount, batch.observation, batch.probability):
+    assert batch.row.shape == batch.oversampling.shape == (3, 4)
+    assert batch.action.dtype == batch.row.dtype == np.int64
+    for column in (batch.n_step_return, batch.discount, batch.observation, batch.probability, batch.oversampling):
         assert column.dtype == np.float32
+    assert (batch.oversampling == 1.0).all() and batch.students is None, "drawn uniformly, for all alike"
     assert receipt.sampled == 12
     for number, one in enumerate(batch.split()):
         np.testing.assert_array_equal(one.observation, batch.observation[number])
@@ -128,7 +126,7 @@ def test_who_acted_and_with_which_weights_is_kept_with_each_step():
     for segment in segments:
         replay.add(segment)
     rows = replay.state()["rows"]
-    for name in ("policy", "version", "is_step", "probability"):
+    for name in ("policy", "version", "is_step", "begins", "probability"):
         np.testing.assert_array_equal(rows[name], np.concatenate([getattr(one, name) for one in segments]))
 
 
@@ -191,14 +189,15 @@ def malformed(**changes):
     [
         malformed(action=np.zeros(3, np.int64)),
         malformed(is_step=np.ones_like(malformed().is_step)),
+        malformed(begins=np.zeros_like(malformed().begins)),
         malformed(observation=malformed().observation[:, :1]),  # would be broadcast in silence
         malformed(observation=malformed().observation[:, 0]),
     ],
-    ids=["short column", "ends with a step", "narrow observations", "flat observations"],
+    ids=["short column", "ends with a step", "begins nowhere", "narrow observations", "flat observations"],
 )
 def test_a_malformed_segment_is_refused_and_leaves_no_trace(segment):
     replay, fresh = replay_of(), replay_of()
-    with pytest.raises(ValueError):  # noqa: PT011 - the three messages are held elsewhere
+    with pytest.raises(ValueError):  # noqa: PT011 - the messages are held elsewhere
         replay.add(segment)
     np.testing.assert_equal(replay.state(), fresh.state())
     # Nor is its name taken: the segment can be sent again, whole.
@@ -208,7 +207,7 @@ def test_a_malformed_segment_is_refused_and_leaves_no_trace(segment):
 @pytest.mark.parametrize("segments", [0, 1, 3, 9])
 def test_restored_it_draws_as_if_nothing_had_happened(segments):
     def fresh(seed):
-        return Replay(SPEC, 40, 3, Pace(4.0, 5, 8, 1000), np.random.SeedSequence(seed), own={"small": 1})
+        return replay_of(40, 3, Pace(4.0, 5, 8, 1000), seed, own={"small": 1})
 
     player, first = Player(0, 2, 5, 0.9), fresh(0)
     for _ in range(segments):
@@ -243,9 +242,8 @@ def test_restoring_into_a_ring_of_another_shape_is_refused():
     rows = len(state["rows"]["is_step"])
     with pytest.raises(ValueError, match=f"{rows} rows .* do not fit this replay of {rows - 1}"):
         replay_of(rows - 1).restore(state)
-    other = Replay(EnvSpec("Other", (3,), "float32", 4), 60, 1, free(), np.random.SeedSequence(0))
     with pytest.raises(ValueError, match="do not fit"):
-        other.restore(state)
+        replay_of(60, spec=EnvSpec("Other", (3,), "float32", 4)).restore(state)
 
 
 def test_a_ring_that_went_round_does_not_fit_a_larger_one():
@@ -255,6 +253,16 @@ def test_a_ring_that_went_round_does_not_fit_a_larger_one():
         replay.restore(filled(60, 9))
     replay.restore(filled(60, 2))  # not yet full, so that it fits
     assert replay.receipt().size == 20
+
+
+def test_a_replay_that_was_in_use_forgets_what_it_held():
+    used, fresh, state = replay_of(60), replay_of(60), filled(60, 1)
+    for _ in range(3):
+        used.add(malformed(sequence=used.receipt().inserted))
+    for replay in (used, fresh):
+        replay.restore(state)
+        assert replay.receipt().size == 10
+    np.testing.assert_equal(used.state(), fresh.state())
 
 
 def test_the_seed_decides_what_is_drawn():
@@ -269,12 +277,12 @@ def test_the_seed_decides_what_is_drawn():
 
 def test_pictures_are_stored_as_they_came():
     spec = EnvSpec("Picture", (4, 4), "uint8", 2)
-    replay = Replay(spec, 10, 1, free(), np.random.SeedSequence(0))
+    replay = replay_of(10, spec=spec)
     assert replay.state()["rows"]["observation"].dtype == np.uint8
     picture = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
     flags = np.array([True, False])
     numbers = np.zeros(2, np.int64)
-    replay.add(Segment(0, 0, 0, picture, numbers, numbers, numbers, flags, numbers, numbers, numbers))
+    replay.add(Segment(0, 0, 0, picture, numbers, numbers, numbers, flags, flags, numbers, numbers, numbers))
     batch, _ = replay.sample(1)
     assert batch.observation.dtype == np.uint8
     np.testing.assert_array_equal(batch.observation[0, 0], picture[0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_replay import players
+from naive_replay import stacking_players
 
 from distributed_kd.records import Segment
 from distributed_kd.replay.segments import Ledger, lay_out
@@ -24,7 +24,10 @@ def two_lanes():
         reward=column((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)),
         terminated=column((0, 0), (1, 0), (0, 0), dtype=bool),
         ended=column((0, 1), (1, 0), (0, 1), dtype=bool),
-        after=column((-1, 21), (12, -1), (16, 32))[..., None].astype(np.float32),
+        final=np.float32([[21], [12], [32]]),
+        following=np.float32([[16], [32]]),
+        before=np.empty((2, 0, 1), np.float32),
+        known=np.zeros(2, int),
         gamma=0.5,
         policy=column((0, 4), (0, 4), (0, 0), dtype=int),
         version=70,
@@ -37,6 +40,7 @@ def test_two_lanes_laid_out_by_hand():
     # Lane 0: 10, 11, its true last 12; then 15 and, since the segment is over, 16. Lane 1: 20, true last 21; 30, 31, 32.
     assert segment.observation[:, 0].tolist() == [10, 11, 12, 15, 16, 20, 21, 30, 31, 32]
     assert segment.is_step.tolist() == [True, True, False, True, False, True, False, True, True, False]
+    assert np.flatnonzero(segment.begins).tolist() == [0, 3, 5, 7]
     assert segment.action.tolist() == [0, 1, 0, 1, 0, 1, 0, 0, 1, 0]
     assert segment.reward.tolist() == [1, 3, 0, 5, 0, 2, 0, 4, 6, 0]
     # 0 after the termination in lane 0; gamma at both truncations of lane 1.
@@ -64,18 +68,49 @@ def test_columns_have_the_types_that_the_replay_stores():
     }
 
 
+def test_frames_of_before_stand_in_front_laid_out_by_hand():
+    """Three frames are seen at once. Of lane 0's episode four came before, of lane 1's one; lane 2 begins."""
+    segment = lay_out(
+        name=(0, 0, 0),
+        observation=np.float32([[14, 21, 30], [15, 22, 40]])[..., None],
+        action=np.zeros((2, 3), int),
+        reward=np.ones((2, 3)),
+        terminated=np.zeros((2, 3), bool),
+        ended=column((0, 0, 1), (1, 0, 0), dtype=bool),
+        final=np.float32([[31], [16]]),
+        following=np.float32([[16], [23], [41]]),
+        before=np.float32([[12, 13], [20, 20], [30, 30]])[..., None],
+        known=np.array([2, 1, 0]),
+        gamma=0.5,
+        policy=np.full((2, 3), 3),
+        version=7,
+        probability=np.ones((2, 3)),
+    )
+    assert segment.observation[:, 0].tolist() == [12, 13, 14, 15, 16, 20, 21, 22, 23, 30, 31, 40, 41]
+    assert np.flatnonzero(segment.is_step).tolist() == [2, 3, 6, 7, 9, 11]
+    assert np.flatnonzero(segment.begins).tolist() == [0, 5, 9, 11]
+    # What is no step says nothing of what was done.
+    assert segment.reward.tolist() == segment.is_step.tolist()
+    assert set(segment.policy[~segment.is_step]) == set(segment.version[~segment.is_step]) == {-1}
+    segment.check_valid()
+
+
 @settings(deadline=None, max_examples=60)
-@given(player=players, segments=st.integers(1, 3))
+@given(player=stacking_players, segments=st.integers(1, 3))
 def test_walking_the_rows_reproduces_every_trajectory(player, segments):
     for number in range(segments):
         segment, pieces = player.play()
         segment.check_valid()
         expected = []
         for piece in pieces:
-            for observation, action, reward, discount, policy, probability in piece.steps:
-                numbers = (np.float32(reward), np.float32(discount), np.float32(probability))
-                expected.append((observation, action, *numbers, True, policy, number))
-            expected.append((piece.last, 0, 0.0, 0.0, 0.0, False, -1, -1))
+            for k in range(-piece.before, len(piece.steps) + 1):
+                begins = k == -piece.before
+                if 0 <= k < len(piece.steps):
+                    action, reward, discount, policy, probability = piece.steps[k]
+                    numbers = (np.float32(reward), np.float32(discount), np.float32(probability))
+                    expected.append((piece.number(k), action, *numbers, True, begins, policy, number))
+                else:
+                    expected.append((piece.number(k), 0, 0.0, 0.0, 0.0, False, begins, -1, -1))
         rows = zip(
             segment.observation[:, 0].astype(int).tolist(),
             segment.action.tolist(),
@@ -83,6 +118,7 @@ def test_walking_the_rows_reproduces_every_trajectory(player, segments):
             segment.discount,
             segment.probability,
             segment.is_step.tolist(),
+            segment.begins.tolist(),
             segment.policy.tolist(),
             segment.version.tolist(),
             strict=True,
@@ -102,7 +138,10 @@ def test_pictures_keep_their_type_and_shape():
         reward=np.zeros((2, 1)),
         terminated=np.zeros((2, 1), bool),
         ended=np.zeros((2, 1), bool),
-        after=picture + 100,
+        final=picture[:0, 0],
+        following=picture[1] + 100,
+        before=np.empty((1, 0, 3, 2), np.uint8),
+        known=np.zeros(1, int),
         gamma=0.9,
         policy=np.zeros((2, 1), int),
         version=0,
@@ -112,32 +151,11 @@ def test_pictures_keep_their_type_and_shape():
     np.testing.assert_array_equal(segment.observation, [picture[0, 0], picture[1, 0], picture[1, 0] + 100])
 
 
-def test_a_step_of_atari_weighs_little_more_than_its_frame():
-    """A frame of 84 * 84 bytes: at most 1.15 times that for each step, with every 16th row an observation alone."""
-    frames = np.zeros((16, 2, 84, 84), np.uint8)
-    numbers, flags = np.zeros((16, 2)), np.zeros((16, 2), bool)
-    segment = lay_out(
-        name=(0, 0, 0),
-        observation=frames,
-        action=numbers.astype(int),
-        reward=numbers,
-        terminated=flags,
-        ended=flags,
-        after=frames,
-        gamma=0.99,
-        policy=numbers.astype(int),
-        version=0,
-        probability=numbers,
-    )
-    columns = [value for value in vars(segment).values() if isinstance(value, np.ndarray)]
-    assert len(columns) == 8
-    assert sum(column.nbytes for column in columns) <= 1.15 * 7_056 * segment.steps
-
-
 def named(actor, incarnation, sequence):
     """A segment of one step, by its name."""
     columns = np.zeros(2, np.float32)
-    return Segment(actor, incarnation, sequence, columns, columns, columns, columns, np.array([True, False]), *[columns] * 3)
+    flags = np.array([True, False])
+    return Segment(actor, incarnation, sequence, columns, columns, columns, columns, flags, flags, *[columns] * 3)
 
 
 def accepted(ledger, *names):
@@ -225,7 +243,7 @@ def test_steps_are_counted_where_they_are_dropped():
     assert ledger.dropped == {"duplicate": 6}
 
 
-@pytest.mark.parametrize("name", ["action", "reward", "discount", "is_step", "policy", "version", "probability"])
+@pytest.mark.parametrize("name", ["action", "reward", "discount", "is_step", "begins", "policy", "version", "probability"])
 def test_a_column_of_another_length_is_malformed(name):
     segment = two_lanes()
     columns = {**vars(segment), name: getattr(segment, name)[:-1]}
@@ -240,3 +258,9 @@ def test_a_segment_must_close_with_an_observation():
     for columns in (cut, none):
         with pytest.raises(ValueError, match="last row"):
             Segment(**columns).check_valid()
+
+
+def test_nothing_stands_before_a_segment():
+    segment = two_lanes()
+    with pytest.raises(ValueError, match="so it must begin"):
+        Segment(**{**vars(segment), "begins": np.zeros_like(segment.begins)}).check_valid()

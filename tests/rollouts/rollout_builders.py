@@ -9,7 +9,7 @@ from distributed_kd import networks
 from distributed_kd.config import EnvConfig
 from distributed_kd.data_config import BehaviourConfig, RolloutsConfig
 from distributed_kd.envs.spec import read_spec
-from distributed_kd.network_config import NetworkConfig
+from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.policy_config import ExplorationConfig
 from distributed_kd.records import Weights
 from distributed_kd.rollouts.exploration import LanePlan
@@ -19,13 +19,17 @@ CARTPOLE = EnvConfig("CartPole-v1")
 WALK = EnvConfig("Walk-v0", {"actions": 5})
 
 
-def policies(spec, *names, hidden=(8,), seed=0):
-    """Networks by name, each from a seed of its own."""
-    return {name: networks.build(NetworkConfig(hidden=hidden), spec, seed + number) for number, name in enumerate(names)}
+def policies(spec, *names, hidden=(8,), seed=0, noisy=False):
+    """Networks by name, each from a seed of its own; `noisy`: the first one explores by noise on its weights."""
+    heads = {names[0]: HeadConfig(noisy=noisy)}
+    return {
+        name: networks.build(NetworkConfig(hidden=hidden), spec, seed + number, heads.get(name, HeadConfig()))
+        for number, name in enumerate(names)
+    }
 
 
-def weights_of(named, version=0):
-    return Weights(version, {name: networks.to_flat(network) for name, network in named.items()})
+def weights_of(named, version=0, normal=None):
+    return Weights(version, {name: networks.to_flat(network) for name, network in named.items()}, normal)
 
 
 def blank(named):
@@ -60,6 +64,7 @@ def build_rollout(
     beta=(0.0, 0.0, 0.5),
     sampled=(),
     named=None,
+    repeatable=True,
 ):
     """A rollout of a teacher and two students, and weights for it; beta is (start, end, fraction)."""
     spec = read_spec(env)
@@ -81,6 +86,7 @@ def build_rollout(
         actor=actor,
         incarnation=incarnation,
         sampled=frozenset(sampled),
+        repeatable=repeatable,
     )
     return rollout, weights_of(named)
 

@@ -57,7 +57,7 @@ def test_whole_episodes_with_true_rewards():
         asked.append(len(observation))
         return np.full(len(observation), 1)
 
-    played = play([gym.make(HUGE.id, **HUGE.kwargs) for _ in seeds], spec, act, seeds)
+    played = play([gym.make(HUGE.id, **HUGE.kwargs) for _ in seeds], spec, act, seeds, keep=1_000)
     expected = [by_hand(HUGE, seed, 5) for seed in seeds]
     assert played.returns == pytest.approx([total for total, _, _ in expected])
     assert played.lengths == tuple(length for _, length, _ in expected)
@@ -65,6 +65,7 @@ def test_whole_episodes_with_true_rewards():
     assert len(set(played.lengths)) > 3
     # Only those still playing are asked: all in the first step, and as many as last for k steps in step k.
     assert asked == [sum(length > k for length in played.lengths) for k in range(max(played.lengths))]
+    # All observations are kept where there is room for all.
     ours, theirs = played.observations, np.concatenate([seen for _, _, seen in expected])
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
 
@@ -104,7 +105,7 @@ def test_evaluation_never_meets_a_seed_of_training():
     def train():
         for actor in range(2):
             for incarnation in range(2):
-                rollout = Rollout(**parts.rollout(actor, incarnation))
+                rollout = Rollout(**parts.rollout(actor, incarnation, repeatable=True))
                 for _ in range(4):
                     rollout.collect(weights, 0)
 

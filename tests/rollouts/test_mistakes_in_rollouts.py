@@ -6,11 +6,16 @@ import torch
 from rollout_builders import CARTPOLE, build_rollout, constant, pieces, policies, weights_of
 from small_environments import Walk
 
-from distributed_kd.config import EnvConfig
+from distributed_kd.config import EnvConfig, RunConfig
+from distributed_kd.data_config import ReplayConfig
 from distributed_kd.envs.spec import read_spec
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.replay.pace import Pace
 from distributed_kd.replay.replay import Replay
 from distributed_kd.rollouts.evaluation import Evaluator
+from distributed_kd.rollouts.rollout import Rollout
+from distributed_kd.training.parts import Parts
 
 GAMMA = 0.9
 
@@ -29,7 +34,7 @@ def balancing_teacher():
 def through_the_replay(rollout, weights, n_step, segments=4, batches=40):
     """Segments of a rollout, and transitions drawn from a replay that holds all of them."""
     spec = rollout._spec
-    replay = Replay(spec, 10_000, n_step, Pace(0, 1, 100, 0), np.random.SeedSequence(0))
+    replay = Replay(spec, ReplayConfig(capacity=10_000), n_step, 0.0, Pace(0, 1, 100, 0), np.random.SeedSequence(0))
     collected = [rollout.collect(weights, 0.0)[0] for _ in range(segments)]
     for segment in collected:
         replay.add(segment)
@@ -151,6 +156,29 @@ def test_mistake_19_scores_on_training_seeds_with_clipped_rewards_or_lives_for_e
         assert length == walk.length
         # The sum over steps 1 to L of 1000 * (mark + step - 3)
         assert total == pytest.approx(1000 * (length * float(walk.mark) + length * (length + 1) / 2 - 3 * length))
+
+
+def test_mistake_19_returns_told_of_training_and_rewards_stored_are_not_clipped_either():
+    config = RunConfig(
+        env=EnvConfig("Walk-v0", {"scale": 1000.0}),
+        teacher=TeacherConfig(network=NetworkConfig(hidden=()), reward_clip=1.0, n_step=2, gamma=GAMMA),
+        replay=ReplayConfig(warmup=10),
+    )
+    parts = Parts(config, read_spec(config.env))
+    rollout, replay = Rollout(**parts.rollout(0, 0, repeatable=True)), Replay(**parts.replay())
+    segment, stats = rollout.collect(weights_of(parts.networks()), 0.0)
+    replay.add(segment)
+    # The rewards of each piece that begins an episode, summed as they came.
+    begun = [rows[:-1] for rows in pieces(segment) if segment.observation[rows[0], 1] == 0]
+    sums = np.array([segment.reward[rows].sum(dtype=np.float64) for rows in begun])
+    for total, length in zip(stats.episode_return, stats.episode_length, strict=True):
+        nearest = np.abs(sums - total).argmin()
+        assert (sums[nearest], len(begun[nearest])) == (pytest.approx(total, abs=0.01), length)
+    assert np.abs(stats.episode_return).max() > 2000
+    np.testing.assert_array_equal(replay.state()["rows"]["reward"], segment.reward)
+    batch, _ = replay.sample(4)
+    # Two rewards of at most 1 either way: 1 + .9
+    assert 1.0 < np.abs(batch.n_step_return).max() <= 1 + GAMMA + 1e-6
 
 
 @pytest.mark.parametrize(

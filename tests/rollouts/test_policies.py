@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from rollout_builders import constant, policies, weights_of
+from rollout_builders import build_rollout, constant, policies, weights_of
 
+from distributed_kd.config import EnvConfig
+from distributed_kd.envs.spec import read_spec
 from distributed_kd.records import EnvSpec, Weights
+from distributed_kd.rollouts.evaluation import Evaluator
 from distributed_kd.rollouts.policies import Policies
 
 SPEC = EnvSpec("Numbers", (3,), "float32", 4)
@@ -66,3 +69,66 @@ def test_rows_in_any_order_of_memory_are_read_rightly():
     expected = held.greedy("teacher", seen)
     np.testing.assert_array_equal(held.greedy("teacher", np.asfortranarray(seen)), expected)
     np.testing.assert_array_equal(held.greedy("teacher", seen[::-2]), expected[::-2])
+
+
+NORMAL = np.float32([[1.0, -2.0, 0.5], [2.0, 0.5, 4.0]])
+"""mean and standard deviation of each of the three numbers"""
+
+
+def by_hand(network, normal=NORMAL):
+    seen = torch.from_numpy((observations() - normal[0]) / normal[1])
+    return network(seen).detach().numpy()
+
+
+def test_observations_are_seen_by_the_mean_and_spread_that_came_with_the_weights():
+    source = policies(SPEC, "teacher", "small")
+    held = Policies(policies(SPEC, "teacher", "small", seed=50))
+    held.load(weights_of(source, 1, NORMAL))
+    for name, network in source.items():
+        np.testing.assert_allclose(held.outputs(name, observations()), by_hand(network), atol=1e-6)
+        plain = network(torch.from_numpy(observations())).detach().numpy()
+        assert (held.greedy(name, observations()) != plain.argmax(1)).any()
+    # Newer ones take their place, and none takes it away.
+    for version, normal in [(2, NORMAL + 1), (3, None)]:
+        held.load(weights_of(source, version, normal))
+        expected = by_hand(source["teacher"], np.float32([[0] * 3, [1] * 3]) if normal is None else normal)
+        np.testing.assert_allclose(held.outputs("teacher", observations()), expected, atol=1e-6)
+
+
+def test_a_teacher_from_elsewhere_brings_its_own_until_weights_come():
+    named = policies(SPEC, "teacher")
+    normal = NORMAL.copy()
+    held = Policies(named, normal)
+    normal[:] = 7.0  # a copy was taken
+    np.testing.assert_allclose(held.outputs("teacher", observations()), by_hand(named["teacher"]), atol=1e-6)
+
+
+def test_each_frame_of_a_stack_is_seen_by_the_same_mean_and_spread():
+    named = policies(EnvSpec("Numbers", (3,), "float32", 4, frame_stack=2), "teacher")
+    held = Policies(named, NORMAL)
+    stacked = observations(64).reshape(32, 2, 3)
+    seen = torch.from_numpy((stacked - NORMAL[0]) / NORMAL[1])
+    expected = named["teacher"](seen).detach().numpy()
+    np.testing.assert_allclose(held.outputs("teacher", stacked), expected, atol=1e-6)
+
+
+def test_a_rollout_and_an_evaluation_see_by_it_and_store_what_came():
+    walk = EnvConfig("Walk-v0", {"actions": 5})
+    named = policies(read_spec(walk), "teacher", "zeros", "ones", hidden=())
+    for network, action in zip(named.values(), (0, 0, 1), strict=True):
+        constant(network, action)
+    with torch.no_grad():
+        named["teacher"].advantage.bias.zero_()
+        named["teacher"].advantage.weight[1, 0] = 1.0  # action 1 where the mark is seen above 0, else action 0
+    rollout, _ = build_rollout(walk, named=named, plan=(0,) * 12, steps=10, start=0, end=0)
+    evaluator = Evaluator(env=walk, spec=read_spec(walk), networks=named, episodes=20, seed=np.random.SeedSequence(0))
+    # Marks lie in [0, 1).
+    for version, (middle, least, most) in enumerate([(0.5, 0.2, 0.8), (1.0, 0.0, 0.0), (-0.5, 1.0, 1.0)], 1):
+        weights = weights_of(named, version, np.float32([[middle, 0.0, 0.0], [0.1, 1.0, 1.0]]))
+        segment, _ = rollout.collect(weights, 0.0)
+        marks = segment.observation[segment.is_step, 0]
+        assert ((marks >= 0) & (marks < 1)).all() and marks.std() > 0.2, "stored as they came"
+        np.testing.assert_array_equal(segment.action[segment.is_step], marks > middle)
+        scores = evaluator.evaluate(weights, False).scores
+        assert least <= scores["ones"].agreement <= most
+        assert scores["zeros"].agreement == pytest.approx(1 - scores["ones"].agreement)
