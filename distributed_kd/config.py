@@ -180,7 +180,7 @@ class RunConfig:
 
     def _priority_problems(self) -> Iterator[Problem]:
         """What cannot go with steps that are drawn by priority."""
-        if not self.replay.prioritized:
+        if not self.replay.prioritized or self.data.file:  # from a set of states there are no draws of the replay
             return
         if not self.teacher.learns:
             why, fix = "a teacher that does not learn sets no priorities", "Set --replay.prioritized false"

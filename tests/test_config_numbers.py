@@ -12,6 +12,15 @@ SHARE, ABOVE_0 = "between 0 and 1", "above 0"
         ("seed", "0", "-1", "bad seed", 0),
         ("stop.updates", "0", "-1", "bad bound", 0),
         ("stop.minutes", "0.5", "-0.5", "bad bound", 0),
+        ("env.frame_stack", "1", "0", "bad frame stack", 1),
+        ("teacher.network.width", "1e-9", "0.0", "bad layer width", ABOVE_0),
+        ("students.tiny.network.width", "9.0", "inf", "bad layer width", ABOVE_0),
+        ("teacher.atoms", "2", "1", "bad distribution", 2),
+        ("teacher.munchausen", "1.0", "1.1", "bad Munchausen term", SHARE),
+        ("teacher.munchausen", "0.0", "nan", "bad Munchausen term", SHARE),
+        ("teacher.munchausen_temperature", "1e-9", "0.0", "bad Munchausen term", ABOVE_0),
+        ("teacher.reward_clip", "0.0", "-1.0", "bad reward clip", 0),
+        ("teacher.reward_clip", "1e9", "inf", "bad reward clip", 0),
         ("teacher.learning_rate", "1e-9", "0.0", "bad learning rate", ABOVE_0),
         ("teacher.learning_rate_end", "0.0", "-0.1", "bad learning rate", SHARE),
         ("teacher.gamma", "1.0", "1.01", "bad discount", SHARE),
@@ -48,6 +57,10 @@ SHARE, ABOVE_0 = "between 0 and 1", "above 0"
         ("replay.warmup", "1", "0", "bad size", 1),
         ("replay.batch_size", "1", "0", "bad size", 1),
         ("replay.samples_per_insert", "0.0", "-1.0", "bad pace", 0),
+        ("replay.priority_exponent", "0.0", "-0.1", "bad priorities", SHARE),
+        ("replay.priority_exponent", "1.0", "1.1", "bad priorities", SHARE),
+        ("replay.importance", "0.0", "nan", "bad priorities", SHARE),
+        ("replay.importance_end", "1.0", "2.0", "bad priorities", SHARE),
         ("data.held_out", "0.01", "1.01", "bad share of states", SHARE),
         ("data.updates", "1", "0", "bad number", 1),
         ("data.check_every", "1", "0", "bad number", 1),
@@ -67,6 +80,16 @@ def test_numbers_keep_to_their_bounds(key, good, bad, what, bound):
         ABOVE_0: f"it must be a finite number above 0. Set --{key} to a positive number",
     }.get(bound, f"it must be a finite number of at least {bound}. Set --{key} {bound} or more")
     assert told(f"{key} = {bad}") == [f"{what} ({key}={bad}): {rest}"]
+
+
+@pytest.mark.parametrize("bad", ["10.0", "11.0", "nan", "-inf"])
+def test_the_least_return_lies_below_the_greatest(bad):
+    assert told("teacher = { v_min = 9.5, v_max = 10.0 }") == []
+    (line,) = told(f"teacher.v_min = {bad}")
+    assert line == (
+        f"bad distribution (teacher.v_min={bad}): it must lie below v_max, 10. Set the least and the greatest return "
+        "that can come"
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def test_losses_and_loss_may_both_be_given():
 
 
 @pytest.mark.parametrize(
-    ("words", "widths"), [(["[8, 9]"], (8, 9)), (["[8,", "9]"], (8, 9)), (["[]"], ()), (["1e1", "2"], (10, 2))]
+    ("words", "widths"),
+    [(["[8, 9]"], (8, 9)), (["[8,", "9]"], (8, 9)), (["[]"], ()), (["1e1", "2"], (10, 2)), (["auto"], "auto")],
 )
 def test_widths_are_words_or_a_list(words, widths):
     assert run("--teacher.network.hidden", *words).teacher.network.hidden == widths
@@ -95,8 +96,17 @@ NAMES = (
             "bad value (teacher.double=maybe): it must be true or false. Give for example --teacher.double true",
         ),
         (
-            "--replay.prioritized true",
-            "bad value (replay.prioritized=true): it must be false. Give for example --replay.prioritized false",
+            "--replay.shards 2",
+            "bad value (replay.shards=2): it must be 1. Give for example --replay.shards 1",
+        ),
+        (
+            "--replay.student_batches weighted",
+            "bad value (replay.student_batches=weighted): it must be one of corrected, uniform."
+            " Give for example --replay.student_batches corrected",
+        ),
+        (
+            "--teacher.distribution c52",
+            "bad value (teacher.distribution=c52): it must be one of none, c51, quantile. Did you mean c51?",
         ),
         (
             "--students.tiny.loss mze",
@@ -109,8 +119,8 @@ NAMES = (
         ),
         (
             "--teacher.network.hidden 8 x",
-            "bad value (teacher.network.hidden=8 x): it must be a list of whole numbers."
-            " Give for example --teacher.network.hidden 256 256",
+            "bad value (teacher.network.hidden=8 x): it must be a list of whole numbers or auto."
+            " Give for example --teacher.network.hidden auto",
         ),
     ],
 )
@@ -170,7 +180,7 @@ BAD = "bad value (students.tiny.losses"
         (
             ["--teacher.network.hidden", "[8,"],
             "bad value (teacher.network.hidden=[8,): broken TOML, Invalid value (at end of document)."
-            " Give for example --teacher.network.hidden 256 256",
+            " Give for example --teacher.network.hidden auto",
         ),
         (
             ["--students.tiny.drives", "maybe"],

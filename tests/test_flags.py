@@ -59,6 +59,11 @@ def differs(args):
         ("--teacher.double false", {"teacher.double": False}),
         ("--teacher.double=False --teacher.dueling true", {"teacher.double": False, "teacher.dueling": True}),
         ("--replay.prioritized false --replay.shards 1", {}),
+        ("--replay.prioritized true --replay.importance 0.6", {"replay.prioritized": True, "replay.importance": 0.6}),
+        ("--teacher.noisy true --teacher.distribution c51", {"teacher.noisy": True, "teacher.distribution": "c51"}),
+        ("--teacher.network.kind minatar", {"teacher.network.kind": "minatar"}),
+        ("--students.tiny.network.hidden auto", {"students.tiny.network.hidden": "auto"}),
+        ("--env.normalise true --env.frame-stack 4", {"env.normalise": True, "env.frame_stack": 4}),
         ("--stop.env_steps 1e6", {"stop.env_steps": 1_000_000}),
         ("--env.id=module:Id-v0", {"env.id": "module:Id-v0"}),
         ("--env.id 1e5", {"env.id": "1e5"}),
@@ -241,7 +246,8 @@ def test_help_tells_every_key_in_100_columns():
     assert page.isascii()
     # What stands in the column on the right never touches what stands on the left.
     rows = page.partition("Keys of the run file")[2].splitlines()
-    assert all(not line[42:] or line[41] == " " for line in rows if line.startswith("  --") and "NEW" not in line)
+    about = [line for line in rows if line.startswith("  --") and "NEW" not in line and " " in line[42:]]
+    assert about and all(line[41] == " " for line in about)
     for key in leaves(RunConfig()) | leaves(StudentConfig(), "students.NAME."):
         assert f"  --{key} " in page
     for part in (
@@ -250,8 +256,9 @@ def test_help_tells_every_key_in_100_columns():
         "--learner.device auto|cpu|cuda ",
         "--students.NAME.temperature FLOAT|auto ",
         "kl, kl_q, kl_hinton,",
-        "--teacher.network.hidden INT ...        units of each hidden layer (default: 256 256)",
-        "Here: quarter (128 128), fifteenth (64 64), fiftieth (32 32), smallest (16 16)",
+        "--teacher.network.hidden INT ...        units of each hidden linear layer; auto: the kind's usual\n"
+        f"{' ' * 42}ones times width (default: 256 256)",
+        "Here: quarter (mlp 128 128), fifteenth (mlp 64 64), fiftieth (mlp 32 32), smallest (mlp 16 16)",
         "--students.NAME none drops one",
         "--env.kwargs.KEY VALUE                  keyword arguments for gymnasium.make (default: none)",
     ):

@@ -22,12 +22,20 @@ def test_nothing_is_wrong_with_the_defaults():
 
 
 LINES = [
-    ("teacher.network.hidden = [8, 0]",
-     "bad layer width (teacher.network.hidden=0): it must be a finite number of at least 1. Set"
-     " --teacher.network.hidden 1 or more"),
-    ("students.tiny.network.hidden = [-1]",
-     "bad layer width (students.tiny.network.hidden=-1): it must be a finite number of at least 1. Set"
-     " --students.tiny.network.hidden 1 or more"),
+    ("teacher = { munchausen = 0.9, n_step = 3 }",
+     "Munchausen over several steps (teacher.n_step=3): its log-policy is that of one step. Set --teacher.n_step 1"),
+    ('teacher = { munchausen = 0.9, distribution = "c51" }',
+     "Munchausen with a distribution (teacher.distribution=c51): the term is that of plain Q-values. Set"
+     " --teacher.distribution none"),
+    ('teacher.source = "runs/a"\nreplay.prioritized = true',
+     "nothing to draw by (replay.prioritized=true): a teacher that does not learn sets no priorities. Set"
+     " --replay.prioritized false"),
+    ('replay.prioritized = true\nstudents.tiny.loss = "relational"',
+     "a loss that cannot be corrected (students.tiny.loss=kl+relational): kl+relational compares states with each other, so"
+     " no weight undoes how they were drawn. Set --replay.student_batches uniform"),
+    ('replay.prioritized = true\nstudents.tiny.losses = [{ name = "kl" }, { name = "similarity" }]',
+     "a loss that cannot be corrected (students.tiny.losses=kl+similarity): kl+similarity compares states with each other,"
+     " so no weight undoes how they were drawn. Set --replay.student_batches uniform"),
     ('env.id = " "',
      "no environment (env.id=' '): an id is needed. Set --env.id CartPole-v1"),
     ("stop.env_steps = 0",
@@ -172,6 +180,9 @@ ALONE = [
       " or a file",
       *(f"no rewards to learn from (students.{name}.loss=mse+td): a data set holds states, no rewards. Use losses on the"
         f" teacher's outputs, and --students.{name}.td_weight 0" for name in "ab")]),
+    (f"{PEERS}\nreplay.prioritized = true",
+     ["nothing to draw by (replay.prioritized=true): a teacher that does not learn sets no priorities. Set"
+      " --replay.prioritized false"]),
     (f"{PEERS}\nstudents.c = {{}}",
      ["nobody learns (students.c.td_weight=0.0): without a teacher each peer learns from the environment too. Set"
       " --students.c.td_weight 1"]),
@@ -206,6 +217,16 @@ def test_each_problem_of_the_students_together_has_its_line(toml, lines):
         'teacher.source = ["runs/a"]\nstudents.tiny.loss = "hint"',
         f'teacher.teaches = "best"\n{BY_STEPS}',
         "teacher.target_update = 2.0",
+        "teacher = { munchausen = 0.9, dueling = true, noisy = true }",
+        'teacher = { munchausen = 0.0, n_step = 3, distribution = "quantile" }',
+        'replay.prioritized = true\nteacher.source = "runs/a"\nteacher.frozen = false',
+        'replay = { prioritized = true, student_batches = "uniform" }\nstudents.tiny.loss = "relational"',
+        'students.tiny.loss = "similarity"',
+        'replay.prioritized = true\nstudents.tiny = { loss = "hint", importance = "entropy", td_weight = 0 }',
+        f"{OWN_LANES}\nreplay.prioritized = true",
+        # Over a set of states nothing is drawn by priority, whatever the run file says for other runs.
+        'data.file = "s.npz"\nteacher.source = "runs/a"\nreplay.prioritized = true\nstudents.tiny.loss = "relational"',
+        'env = { frame_stack = 4, normalise = true, flatten = true, protocol = "none", evaluation_kwargs = { a = 1 } }',
         'students.tiny.losses = [{ name = "kl", since = 0.4, until = 0.5 }, { name = "hint", layer = -2 }]',
         'students.tiny.losses = [{ name = "kl", temperature = "auto" }, { name = "mse", temperature = 2 }]',
         'students.tiny = { td_weight = 1, loss = "dkd", distillation = "linear" }',

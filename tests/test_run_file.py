@@ -26,10 +26,11 @@ def test_left_out_keys_take_their_defaults():
 
 
 def test_a_part_of_a_table_keeps_the_defaults_of_its_owner():
-    # A student's network is (64, 64) by default, a network's own default is another.
-    config = decode({"students": {"a": {"network": {"kind": "mlp"}}, "b": {"network": {"hidden": [8, 8]}}}})
-    assert config.students["a"].network == NetworkConfig(hidden=(64, 64))
-    assert config.students["b"] == StudentConfig(network=NetworkConfig(hidden=(8, 8)))
+    # A student's network is a quarter as wide as usual by default, a network's own default is another.
+    config = decode({"students": {"a": {"network": {"kind": "minatar"}}, "b": {"network": {"width": 0.5}}}})
+    assert config.students["a"].network == NetworkConfig(kind="minatar", width=0.25)
+    assert config.students["b"] == StudentConfig(network=NetworkConfig(width=0.5))
+    assert (config.teacher.network.width, StudentConfig().network.units) == (1.0, (64, 64))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,11 @@ def test_a_part_of_a_table_keeps_the_defaults_of_its_owner():
         ("[teacher]\ntarget_update = 100", "teacher.target_update", 100.0),
         ("[students.tiny]\ntemperature = 1", "students.tiny.temperature", 1.0),
         ('[students.tiny]\ntemperature = "auto"', "students.tiny.temperature", "auto"),
-        ("[replay]\nprioritized = false", "replay.prioritized", False),
+        ("[replay]\nprioritized = true", "replay.prioritized", True),
+        ('[teacher.network]\nhidden = "auto"', "teacher.network.hidden", "auto"),
+        ('[teacher.network]\nkind = "nature"\nchannels = [4, 8, 8]', "teacher.network.channels", (4, 8, 8)),
+        ("[teacher]\nv_min = -3", "teacher.v_min", -3.0),
+        ('[env.evaluation_kwargs]\nsplit = "test"', "env.evaluation_kwargs.split", "test"),
         ("[teacher.network]\nhidden = []", "teacher.network.hidden", ()),
         ('teacher.source = "runs/a"', "teacher.source", "runs/a"),
         ('teacher.source = ["runs/a", "runs/b"]', "teacher.source", ("runs/a", "runs/b")),
@@ -141,7 +146,21 @@ students = st.builds(
     learning_rate=positive,
     learning_rate_end=share,
 )
-teachers = st.builds(TeacherConfig, gamma=share, double=st.booleans(), n_step=st.integers(1, 9))
+teachers = st.builds(
+    TeacherConfig,
+    gamma=share,
+    double=st.booleans(),
+    n_step=st.integers(1, 9),
+    network=st.builds(
+        NetworkConfig, st.sampled_from(["mlp", "minatar", "impala"]), width=positive, layer_norm=st.booleans()
+    ),
+    noisy=st.booleans(),
+    distribution=st.sampled_from(["none", "c51", "quantile"]),
+    atoms=st.integers(2, 99),
+    v_min=st.floats(-1e6, 0),
+    v_max=positive,
+    reward_clip=share,
+)
 paths = texts.map("runs/{}".format)
 teachers |= st.builds(TeacherConfig, source=paths, frozen=st.booleans())
 # As many weights as sources. Several sources have no layers in common, so what is drawn with hint is sorted out below.
@@ -151,7 +170,14 @@ teachers |= st.lists(st.tuples(paths, positive), min_size=1, max_size=3).map(
 runs = st.builds(
     RunConfig,
     seed=st.integers(0, 2**63 - 1),
-    env=st.builds(EnvConfig, id=texts.filter(str.strip), kwargs=st.dictionaries(texts, toml_values, max_size=3)),
+    env=st.builds(
+        EnvConfig,
+        id=texts.filter(str.strip),
+        kwargs=st.dictionaries(texts, toml_values, max_size=3),
+        evaluation_kwargs=st.dictionaries(texts, toml_values, max_size=2),
+        frame_stack=st.integers(1, 4),
+        channels=st.sampled_from(["auto", "first", "last"]),
+    ),
     teacher=teachers,
     students=st.dictionaries(names, students, min_size=1, max_size=3).filter(
         lambda them: len({name.lower() for name in them}) == len(them)
@@ -173,7 +199,11 @@ def test_every_key_is_written():
     tables = tomllib.loads(encode(decode(STUDENT)))
     assert tables["students"]["tiny"]["losses"] == tables["teacher"]["weights"] == []
     assert tables["students"]["tiny"]["start"] == tables["data"]["file"] == ""
-    assert tables["students"]["tiny"]["network"] == {"kind": "mlp", "hidden": [64, 64]}
+    assert tables["students"]["tiny"]["network"] == {
+        "kind": "mlp", "hidden": "auto", "channels": "auto", "width": 0.25, "layer_norm": False,
+    }  # fmt: skip
+    assert tables["teacher"]["network"]["width"] == 1.0
+    assert tables["env"]["evaluation_kwargs"] == {}
     assert set(tables) == {f for f in RunConfig.__dataclass_fields__}
 
 
@@ -221,7 +251,7 @@ def test_changed_names_every_leaf_that_differs():
         "env.kwargs.b": ({}, None),
         "replay.capacity": (100_000, 7),
     }
-    assert found["students.x.network.hidden"] == ((64, 64), None)
+    assert found["students.x.network.hidden"] == ("auto", None)
     assert found["students.z.network.hidden"] == (None, (1,))
     assert not any(key.startswith("students.y") for key in found)
     assert changed(old, old) == {}

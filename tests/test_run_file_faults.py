@@ -26,7 +26,7 @@ def lines(tables):
 
 WHOLE = "it must be a whole number. Write for example seed = 0"
 TABLE = "it must be a table. Write its keys under"
-WIDTHS = "it must be a list of whole numbers. Write for example hidden = [256, 256]"
+WIDTHS = 'it must be a list of whole numbers or auto. Write for example hidden = "auto"'
 LOSSES = (
     "it must be one of kl, kl_q, kl_hinton, kl_reverse, jsd, cross_entropy, nll, mse, huber, dkd, margin, hard_soft, hint,"
     " attention, relational, similarity, value, policy_gradient"
@@ -34,7 +34,7 @@ LOSSES = (
 LIST = 'losses = [{ name = "kl" }, { name = "hint", weight = 0.1 }]'
 SOURCE = 'it must be a string or a list of strings. Write for example source = "learn"'
 WEIGHTS = "it must be a list of numbers. Write for example weights = [0.7, 0.3]"
-UNIFORM = "it must be false. Write for example prioritized = false"
+SWITCH = "it must be true or false. Write for example prioritized = false"
 WRONG = [
     ("sead = 5", "unknown key (sead=5): the run file has no key of this name. Did you mean seed?"),
     ("replay.capcity = 5", "unknown key (replay.capcity=5): [replay] has no key of this name. Did you mean capacity?"),
@@ -48,7 +48,8 @@ WRONG = [
     ),
     (
         "teacher.network.qqq = 1",
-        "unknown key (teacher.network.qqq=1): [teacher.network] has no key of this name. It knows kind, hidden",
+        "unknown key (teacher.network.qqq=1): [teacher.network] has no key of this name. It knows kind, hidden,"
+        " channels, width, layer_norm",
     ),
     ("seed = true", f"wrong type (seed=true): {WHOLE}"),
     ("seed = '1'", f'wrong type (seed="1"): {WHOLE}'),
@@ -78,8 +79,9 @@ WRONG = [
         "students.x.temperature = 'warm'",
         'unknown choice (students.x.temperature="warm"): it must be a number or auto. Write for example temperature = 0.01',
     ),
-    ("replay.prioritized = true", f"unknown choice (replay.prioritized=true): {UNIFORM}"),
-    ("replay.prioritized = 0", f"wrong type (replay.prioritized=0): {UNIFORM}"),
+    ("replay.prioritized = 1", f"wrong type (replay.prioritized=1): {SWITCH}"),
+    ("replay.prioritized = 0", f"wrong type (replay.prioritized=0): {SWITCH}"),
+    ("replay.shards = 2", "unknown choice (replay.shards=2): it must be 1. Write for example shards = 1"),
     ("replay.shards = 2", "unknown choice (replay.shards=2): it must be 1. Write for example shards = 1"),
     ("replay.shards = true", "wrong type (replay.shards=true): it must be 1. Write for example shards = 1"),
     ("teacher.source = 3", f"wrong type (teacher.source=3): {SOURCE}"),

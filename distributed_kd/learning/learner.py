@@ -72,7 +72,7 @@ class Learner:
     def update(self, batch: Batch, progress: float) -> None:
         """Learn from one batch (arrays [B, ...]); `progress` is the share of the run that is over."""
         measure = self.updates % MEASURE_EVERY == 0
-        steps = self._seen(batch)
+        steps = self._seen(batch, follow=True)
         learned = self.teacher.update(steps, progress)
         if self._importance and learned.priority is not None:
             self._errors.append((batch.row, learned.priority))
@@ -83,18 +83,22 @@ class Learner:
         if self._importance and batch.students is None:
             lesson = replace(lesson, weight=corrected_weights(taught.oversampling))
         own = {name: self._seen(one) for name, one in batch.own.items()}
-        temperature = self._temperature.follow(lesson.q)
+        temperature = self._temperature.follow(lesson.q, lesson.weight)
         for name, student in self._begun():
             told = lesson.addressed_to(name)
             mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
             self._log(name, student.update(told, temperature, progress, measure, taught, mine))
 
-    def _seen(self, batch: Batch) -> Steps:
-        """A batch on the device, its observations as the networks see them."""
+    def _seen(self, batch: Batch, follow: bool = False) -> Steps:
+        """A batch on the device, its observations as the networks see them; with `follow` they enter mean and deviation.
+
+        Only those that the teacher learns from do: what students are given beside them must not move what it sees.
+        """
         steps = Steps.of(batch, self._device)
         if self._normaliser is None:
             return steps
-        self._normaliser.follow(steps.observation)
+        if follow:
+            self._normaliser.follow(steps.observation)
         return self._normaliser.applied(steps)
 
     def seen(self, observation: Tensor) -> Tensor:
@@ -106,13 +110,18 @@ class Learner:
 
         Raises DivergedError where one is not finite.
         """
-        errors, self._errors = self._errors, []
-        if not errors:
+        waiting = self._waiting()
+        self._errors = []
+        return waiting
+
+    def _waiting(self) -> Priorities | None:
+        """The priorities that nobody asked for yet."""
+        if not self._errors:
             return None
-        values = torch.cat([priority for _, priority in errors]).cpu().numpy()
+        values = torch.cat([priority for _, priority in self._errors]).cpu().numpy()
         if not np.isfinite(values).all():
             raise self._diverged("teacher", "error", math.nan)
-        return Priorities(np.concatenate([row for row, _ in errors]), values)
+        return Priorities(np.concatenate([row for row, _ in self._errors]), values)
 
     def distil(self, lesson: Lesson, progress: float, names: frozenset[str]) -> Tensor:
         """Let some students learn from a lesson alone, without steps; gives the `auto` temperature, 0-d."""
@@ -170,11 +179,13 @@ class Learner:
         for name, flat in self.weights().flat.items():
             if not np.isfinite(flat).all():
                 raise self._diverged(name, "weights", math.nan)
+        waiting = self._waiting()
         return {
             "teacher": self.teacher.state(),
             "students": {name: one.state() for name, one in self.students.items()},
             "temperature": self._temperature.state(),
             "normaliser": self._normaliser.state() if self._normaliser else None,
+            "errors": {"row": waiting.row, "priority": waiting.priority} if waiting else None,
         }
 
     def restore(self, state: State) -> None:
@@ -183,6 +194,8 @@ class Learner:
         self._temperature.restore(state["temperature"])
         if self._normaliser:
             self._normaliser.restore(state["normaliser"])
+        errors = state["errors"]
+        self._errors = [(np.array(errors["row"]), torch.tensor(errors["priority"], device=self._device))] if errors else []
         for name, student in self.students.items():
             if name in state["students"]:
                 student.restore(state["students"][name])

@@ -13,7 +13,7 @@ from distributed_kd.records import EnvSpec, State
 
 
 class Normaliser:
-    """Mean and standard deviation of each number of an observation, over all that was learned from so far.
+    """Mean and standard deviation of each number of an observation, over all that the teacher learned from so far.
 
     The networks never see an observation otherwise, so whoever acts with them is given `normal` beside their weights.
     """

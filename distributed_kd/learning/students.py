@@ -125,7 +125,8 @@ class Student:
         weight = lesson.weight
         if config.importance != "none":
             theirs = importance(lesson.q, temperatures.of(), config.importance)
-            weight = theirs if weight is None else weight * theirs
+            # Both together have a mean of 1 again, as the importance has over states that are drawn alike.
+            weight = theirs if weight is None else weight * theirs / (weight * theirs).mean()
         q = self._noisy(lesson.q, config.target_noise if noise is None else noise)
         return Told(q, lesson.layers, weight)
 

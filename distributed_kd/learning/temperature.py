@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from distributed_kd.maths.targets import action_gap, auto_temperature
+from distributed_kd.maths.temporal_difference import weighted_mean
 
 GAP_MEMORY = 0.99
 """Share of the running action gap that one batch leaves in place: it follows the teacher within some hundred updates"""
@@ -19,9 +20,12 @@ class AutoTemperature:
         # Kept on the device, so that following costs no synchronisation; NaN until the first batch sets it.
         self._gap = torch.full((), float("nan"), device=device)
 
-    def follow(self, teacher_q: Tensor) -> Tensor:
-        """Take in the Q-values [B, A] of one batch; gives the temperature now, 0-d, in the unit of returns."""
-        gap = action_gap(teacher_q).mean()
+    def follow(self, teacher_q: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Take in the Q-values [B, A] of one batch; gives the temperature now, 0-d, in the unit of returns.
+
+        `weight` [B] of mean 1 where its observations were not drawn alike.
+        """
+        gap = weighted_mean(action_gap(teacher_q), weight)
         self._gap = torch.where(self._gap.isnan(), gap, torch.lerp(gap, self._gap, GAP_MEMORY))
         return auto_temperature(self._gap)
 

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
 from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.networks import build
+from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import EnvSpec, State
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.files import make_folder, storage_errors, sync_folder, write_synced
@@ -40,6 +41,8 @@ from distributed_kd.storage.foreign import (
 from distributed_kd.storage.run_folder import RunFolder
 
 TEACHER = "teacher"
+LARGEST_WIDTH = 2**20
+"""Units, channels or atoms above which no file's word is taken: far beyond every network that is meant"""
 METADATA = "distributed_kd.source"
 """Name, in a .safetensors file's metadata, of the JSON that `save_sources` writes"""
 NORMAL = "observation.normal"
@@ -57,7 +60,7 @@ class Source:
     network: NetworkConfig
     head: HeadConfig
     parameters: Mapping[str, NDArray[np.float32]]
-    """named as in the `state_dict()` of the network that `networks.build` makes, first layer to last"""
+    """named as in the `state_dict()` of the network that `networks.build` makes"""
     normal: NDArray[np.float32] | None = None
     """mean and standard deviation [2, *observation_shape] that it sees observations by; None: as they are"""
 
@@ -80,11 +83,19 @@ def read_source(origin: str) -> Source:
         raise Unusable(f"a {path.suffix or 'file without an ending'} may run code when it is read", CONVERT)
 
 
-def check_source(source: Source, spec: EnvSpec, key: str) -> list[Problem]:
-    """What in a policy does not fit the environment; `key` names the setting."""
+def check_source(source: Source, spec: EnvSpec, key: str, allowed: Collection[str] = ()) -> list[Problem]:
+    """What in a policy does not fit the environment; `key` names the setting.
+
+    A network of the user's own is imported only where it is among the `allowed`: whoever made the file may have named any.
+    """
     what, fix = "the policy does not fit", f"Give one trained on {spec.id}"
+    kind = source.network.kind
+    if source.network.is_foreign and kind not in allowed:
+        why = f"its network is {kind}, and importing {kind.rpartition(':')[0]} runs its code"
+        fix = f"If you trust it, set --teacher.network.kind {kind} and add --allow-env-import"
+        return [Problem("a module would be imported", key, source.origin, why, fix)]
     try:
-        wanted = {name: tuple(one.shape) for name, one in build(source.network, spec, head=source.head).named_parameters()}
+        wanted = _shapes(source, spec)
     except ConfigurationError as error:
         return [Problem(what, key, source.origin, line, fix) for line in error.lines]
     found = {name: value.shape for name, value in source.parameters.items()}
@@ -97,13 +108,22 @@ def check_source(source: Source, spec: EnvSpec, key: str) -> list[Problem]:
     return [Problem(what, key, source.origin, why, fix) for why in _differences(source, spec, wanted)]
 
 
+def _shapes(source: Source, spec: EnvSpec) -> dict[str, tuple[int, ...]]:
+    """Of every parameter that its network has here, by name."""
+    # Of our own networks no memory is taken for the widths that a file tells of; those of others may not allow that.
+    with torch.device("cpu" if source.network.is_foreign else "meta"):
+        network = build(source.network, spec, head=source.head)
+    return {name: tuple(one.shape) for name, one in network.state_dict().items()}
+
+
 def _differences(source: Source, spec: EnvSpec, wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
     """In the words of environments where the sizes of input and output are all that differs, else of parameters."""
     inputs, outputs = next(iter(wanted)), "advantage.weight"
     found = {name: value.shape for name, value in source.parameters.items()}
     differ = [name for name in (wanted | found) if wanted.get(name) != found.get(name)]
     told = []
-    if source.network.kind == "mlp" and wanted.keys() == found.keys():
+    alike = wanted.keys() == found.keys() and all(len(found[name]) == len(wanted[name]) for name in wanted)
+    if source.network.kind == "mlp" and alike:
         sees, numbers = found[inputs][1], math.prod(spec.input_shape)
         if sees != numbers:
             told.append(f"it sees {sees} numbers, and an observation of {spec.id} has {numbers}")
@@ -222,8 +242,11 @@ def _of_safetensors(path: Path, origin: str | None = None) -> Source:
         about = json.loads(metadata[METADATA])
         network, wrong = run_file.read_table(NetworkConfig(), about["network"])
         head, also = run_file.read_table(HeadConfig(), about["head"])
-        if wrong or also or list(network.problems("network")):
+        if wrong or also or list(TeacherConfig(network=network, **asdict(head)).problems()):
             raise Unusable("its metadata tells of no network of this version", fix)
+        layers = (*network.units, *network.filters)
+        if not network.is_foreign and (len(layers) > len(parameters) or max((*layers, head.outputs)) > LARGEST_WIDTH):
+            raise Unusable("its metadata tells of another network than its layers", fix)
         return Source(str(about["origin"]), network, head, parameters, parameters.pop(NORMAL, None))
 
 

@@ -34,7 +34,7 @@ def read_given(config: RunConfig, spec: EnvSpec) -> Given:
     something cannot be read safely, or does not fit the environment or the network that it is for.
     """
     teachers = tuple(read_source(origin) for origin in config.teacher.sources)
-    problems = [problem for one in teachers for problem in check_source(one, spec, "teacher.source")]
+    problems = _check_teachers(teachers, config, spec, "teacher.source")
     starts = {name: read_source(student.start) for name, student in config.students.items() if student.start}
     for name, source in starts.items():
         problems += _check_start(f"students.{name}.start", source, config.students[name].network)
@@ -46,12 +46,19 @@ def read_given(config: RunConfig, spec: EnvSpec) -> Given:
     return Given(teachers, starts)
 
 
+def _check_teachers(teachers: Sequence[Source], config: RunConfig, spec: EnvSpec, key: str) -> list[Problem]:
+    # Whoever asks was allowed to import the networks that the run file itself names, and no others.
+    allowed = {config.teacher.network.kind, *(one.network.kind for one in config.students.values())}
+    return [problem for one in teachers for problem in check_source(one, spec, key, allowed)]
+
+
 def _check_start(key: str, source: Source, network: NetworkConfig) -> Sequence[Problem]:
     theirs, what, at = source.network, "the start does not fit", f"--{key.removesuffix('start')}network"
     if (theirs.kind, theirs.filters, theirs.layer_norm) != (network.kind, network.filters, network.layer_norm):
-        why, fix = f"it is a {theirs.label}, the student a {network.label}", f"Set {at} as in the run that it comes from"
+        them, it = (f"{one.label}{' with layer_norm' if one.layer_norm else ''}" for one in (theirs, network))
+        why, fix = f"it is a {them}, the student a {it}", f"Set {at} as in the run that it comes from"
         return [Problem(what, key, source.origin, why, fix)]
-    if theirs.units == network.units and (network.units or network.filters):
+    if theirs.units == network.units and (network.units or network.filters or network.is_foreign):
         return []
     why = f"its hidden layers are {list(theirs.units)}, the student's {list(network.units)}"
     widths = " ".join(map(str, theirs.units))
@@ -67,7 +74,7 @@ def _check_normal(config: RunConfig, teachers: Sequence[Source], starts: Mapping
             why = f"{source.origin} learned on observations {'as they are' if here else 'that were normalised'}"
             fix = f"Set --env.normalise {'false' if here else 'true'}"
             yield Problem(what, "env.normalise", str(here).lower(), why, fix)
-    if len(teachers) > 1 and here and any(not _same(one.normal, teachers[0].normal) for one in teachers):
+    if config.teacher.is_ensemble and here and any(not _same(one.normal, teachers[0].normal) for one in teachers):
         why, fix = "each teacher knows another mean and deviation of them", "Use one teacher"
         yield Problem(what, "teacher.source", len(teachers), why, fix)
 
@@ -110,7 +117,7 @@ def keep_teachers(folder: RunFolder, given: Given) -> None:
 def parts_of(folder: RunFolder, config: RunConfig, spec: EnvSpec, given: Given | None = None) -> Parts:
     """The parts of a run whose folder was made before; `given` holds what is added to it now."""
     teachers = load_sources(folder.teachers)
-    if problems := [problem for one in teachers for problem in check_source(one, spec, str(folder.teachers))]:
+    if problems := _check_teachers(teachers, config, spec, str(folder.teachers)):
         raise CheckpointError(*problems)
     return Parts(config, spec, teachers, given.starts if given else {})
 

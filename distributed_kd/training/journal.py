@@ -94,7 +94,7 @@ class Journal:
 
     def counted(self, receipt: Receipt) -> None:
         """Receipts reach the loop by two ways, so an older one can come late."""
-        if (receipt.inserted, receipt.sampled) >= (self.receipt.inserted, self.receipt.sampled):
+        if _order(receipt) >= _order(self.receipt):
             self.receipt = receipt
 
     def learned(self, report: LearnerReport) -> None:
@@ -244,3 +244,8 @@ class Journal:
         self.updates = self._updates_before = updates
         self.updates_of = dict(updates_of)
         self.receipt = receipt
+
+
+def _order(receipt: Receipt) -> tuple[int, ...]:
+    """Counts that only ever grow, by which the later of two receipts is told."""
+    return receipt.inserted, receipt.sampled, receipt.prioritised, receipt.late_priorities

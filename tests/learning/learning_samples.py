@@ -11,7 +11,7 @@ from distributed_kd import networks
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.students import Student
-from distributed_kd.network_config import NetworkConfig
+from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.networks.ensemble import Ensemble
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, PolicyScore
@@ -29,12 +29,13 @@ FIVE_STUDENTS = {
 }
 
 
-def network(*hidden, seed=0, dueling=False):
-    return networks.build(NetworkConfig(hidden=hidden), SPEC, seed, dueling)
+def network(*hidden, seed=0, **head):
+    """Of these hidden layers; `head` as in HeadConfig."""
+    return networks.build(NetworkConfig(hidden=hidden), SPEC, seed, HeadConfig(**head))
 
 
 def batches(count, size=16, seed=0, scale=1.0):
-    """Batches as an n-step replay gives them: discounts of 0, .9, .81 and .729."""
+    """Batches as an n-step replay gives them, drawn uniformly: discounts of 0, .9, .81 and .729."""
     random = np.random.default_rng(seed)
     return [
         Batch(
@@ -44,26 +45,46 @@ def batches(count, size=16, seed=0, scale=1.0):
             discount=random.choice([0.0, 0.9, 0.81, 0.729], size).astype(np.float32),
             next_observation=random.normal(size=(size, 4)).astype(np.float32),
             probability=random.uniform(0.1, 1.0, size).astype(np.float32),
+            row=np.arange(place * size, (place + 1) * size),
+            oversampling=np.ones(size, np.float32),
         )
-        for _ in range(count)
+        for place in range(count)
     ]
 
 
-def learner_of(students=(), teacher=None, hidden=(16,)):
-    """A learner of the teacher and those of FIVE_STUDENTS, or with configurations of their own; or of peers."""
+def by_priority(with_batches, seed=0, apart=False):
+    """The same batches as if drawn by priority; with `apart`, uniform ones for the students beside them."""
+    random = np.random.default_rng(seed)
+    return [
+        dataclasses.replace(
+            batch,
+            oversampling=random.uniform(0.2, 3.0, len(batch.row)).astype(np.float32),
+            students=batches(1, seed=500 + place)[0] if apart else None,
+        )
+        for place, batch in enumerate(with_batches)
+    ]
+
+
+def learner_of(students=(), teacher=None, hidden=(16,), **more):
+    """A learner of the teacher and those of FIVE_STUDENTS, or with configurations of their own; or of peers.
+
+    `more` is handed to the learner: importance, normaliser.
+    """
+    teacher = teacher or TeacherConfig(target_update=3)
     students = students if isinstance(students, dict) else {name: FIVE_STUDENTS[name] for name in students}
     # Each from a seed of its own name, whatever others there are.
-    named = {"teacher": network(*hidden, seed=1000)}
+    named = {"teacher": network(*hidden, seed=1000, **vars(teacher.head))}
     named |= {name: network(8, 8, seed=sum(name.encode())) for name in students}
-    if teacher and teacher.is_peers:
+    if teacher.is_peers:
         named["teacher"] = Ensemble([named[name] for name in students], teacher.combine)
     return Learner(
         networks=named,
         spec=SPEC,
-        teacher=teacher or TeacherConfig(target_update=3),
+        teacher=teacher,
         students=students,
-        seeds={name: sum(name.encode()) for name in students},
+        seeds={name: sum(name.encode()) for name in ("teacher", *students)},
         device=CPU,
+        **more,
     )
 
 
@@ -113,7 +134,7 @@ def bare_dqn(online, config, with_batches, progresses):
     target = copy.deepcopy(online)
     adam = torch.optim.Adam(online.parameters(), lr=config.learning_rate)
     for number, (batch, progress) in enumerate(zip(with_batches, progresses, strict=True), start=1):
-        observation, action, returns, discount, following, _ = vars(steps(batch)).values()
+        observation, action, returns, discount, following, *_ = vars(steps(batch)).values()
         rows = torch.arange(len(action))
         with torch.no_grad():
             action_t = (online if config.double else target)(following).argmax(1)

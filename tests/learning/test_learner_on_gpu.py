@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from distributed_kd.learning.learner import Learner
+from distributed_kd.learning.normaliser import Normaliser
+from distributed_kd.learning.teacher import Importance
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import build
 from distributed_kd.policy_config import TeacherConfig
@@ -22,18 +24,24 @@ def _learner(device: str) -> Learner:
         "tiny": build(NetworkConfig(hidden=(16,)), SPEC, seed=2),
     }
     students = {"tiny": StudentConfig(NetworkConfig(hidden=(16,)), temperature="auto")}
-    teacher = TeacherConfig(NetworkConfig(hidden=(64, 64)), target_update=0.01)
+    teacher = TeacherConfig(network=NetworkConfig(hidden=(64, 64)), target_update=0.01)
     return Learner(
-        networks=networks, spec=SPEC, teacher=teacher, students=students, seeds={"tiny": 3}, device=torch.device(device)
+        networks=networks,
+        spec=SPEC,
+        teacher=teacher,
+        students=students,
+        seeds={"teacher": 4, "tiny": 3},
+        device=torch.device(device),
+        importance=Importance(0.4, 1.0),
+        normaliser=Normaliser(SPEC, torch.device(device)),
     )
 
 
 def _batch(random: np.random.Generator) -> Batch:
     observation, following = random.normal(size=(2, 32, 4)).astype(np.float32)
-    reward = random.normal(size=32).astype(np.float32)
-    return Batch(
-        observation, random.integers(0, 3, 32), reward, np.full(32, 0.99, np.float32), following, np.ones(32, np.float32)
-    )
+    reward, ones = random.normal(size=32).astype(np.float32), np.ones(32, np.float32)
+    action = random.integers(0, 3, 32)
+    return Batch(observation, action, reward, 0.99 * ones, following, ones, np.arange(32), ones)
 
 
 def test_gpu_and_cpu_learn_the_same():
@@ -45,6 +53,10 @@ def test_gpu_and_cpu_learn_the_same():
     cpu, gpu = (learner.weights() for learner in learners)
     for name in cpu.flat:
         np.testing.assert_allclose(cpu.flat[name], gpu.flat[name], rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(cpu.normal, gpu.normal, rtol=1e-5, atol=1e-6)
+    cpu, gpu = (learner.priorities() for learner in learners)
+    assert cpu.row.tolist() == gpu.row.tolist()
+    np.testing.assert_allclose(cpu.priority, gpu.priority, rtol=1e-2, atol=1e-2)
 
 
 def test_a_state_from_the_gpu_goes_on_on_the_cpu():
@@ -55,3 +67,5 @@ def test_a_state_from_the_gpu_goes_on_on_the_cpu():
     cpu.restore(gpu.state())
     assert cpu.updates == 10
     np.testing.assert_array_equal(cpu.weights().flat["tiny"], gpu.weights().flat["tiny"])
+    np.testing.assert_array_equal(cpu.weights().normal, gpu.weights().normal)
+    np.testing.assert_array_equal(cpu.priorities().priority, gpu.priorities().priority)

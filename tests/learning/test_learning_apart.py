@@ -4,9 +4,11 @@ from typing import get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from learning_samples import batches, learner_of, scores, to_bytes, with_own_steps
+from learning_samples import CPU, SPEC, batches, by_priority, learner_of, scores, to_bytes, with_own_steps
 
+from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.objective import misfits
+from distributed_kd.learning.teacher import Importance
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.student_config import LossConfig, LossName, OutputLossName, StudentConfig
 
@@ -50,14 +52,23 @@ TEACHERS = st.builds(
     teaches=st.sampled_from(["now", "target", "average", "best"]),
     average_rate=st.just(0.1),
     target_update=st.just(2.0),
+    dueling=st.booleans(),
+    noisy=st.booleans(),
+    distribution=st.sampled_from(["none", "c51", "quantile"]),
+    atoms=st.just(5),
 )
-DATA = with_own_steps(batches(8), ["one", "other"])
+DATA = {
+    "uniform": with_own_steps(batches(8), ["one", "other"]),
+    "corrected": with_own_steps(by_priority(batches(8)), ["one", "other"]),
+    "apart": with_own_steps(by_priority(batches(8), apart=True), ["one", "other"]),
+}
 
 
-def learned(students, teacher):
+def learned(students, teacher, drawn, normalise):
     """What is published of teacher and students in the end, and how often each learned."""
-    learner = learner_of(students, teacher)
-    for place, batch in enumerate(DATA):
+    importance = None if drawn == "uniform" else Importance(0.4, 1.0)
+    learner = learner_of(students, teacher, importance=importance, normaliser=Normaliser(SPEC, CPU) if normalise else None)
+    for place, batch in enumerate(DATA[drawn]):
         learner.update(batch, place / 7)
         if place == 4:
             evaluation = scores(learner.weights().flat["teacher"], teacher=4.0, **{"one": 1.0, "other": 3.0})
@@ -66,13 +77,13 @@ def learned(students, teacher):
 
 
 @settings(deadline=None, max_examples=40)
-@given(one=STUDENTS, other=STUDENTS, teacher=TEACHERS)
-def test_each_learns_alone_as_beside_another_and_the_teacher_as_without_them(one, other, teacher):
-    both, counts = learned({"one": one, "other": other}, teacher)
-    swapped, _ = learned({"other": other, "one": one}, teacher)
+@given(one=STUDENTS, other=STUDENTS, teacher=TEACHERS, drawn=st.sampled_from([*DATA]), normalise=st.booleans())
+def test_each_learns_alone_as_beside_another_and_the_teacher_as_without_them(one, other, teacher, drawn, normalise):
+    both, counts = learned({"one": one, "other": other}, teacher, drawn, normalise)
+    swapped, _ = learned({"other": other, "one": one}, teacher, drawn, normalise)
     assert swapped == both
     for name, student in (("one", one), ("other", other)):
-        alone, count = learned({name: student}, teacher)
+        alone, count = learned({name: student}, teacher, drawn, normalise)
         assert alone == {"teacher": both["teacher"], name: both[name]}
         assert count[name] == counts[name]
-    assert learned({}, teacher)[0]["teacher"] == both["teacher"]
+    assert learned({}, teacher, drawn, normalise)[0]["teacher"] == both["teacher"]

@@ -114,17 +114,17 @@ def test_mistake_13_bootstrapping_zero_where_the_discount_is_not():
         following = teacher.lesson(torch.tensor(batch.next_observation)).q.numpy().max(1)
         error = np.abs(batch.n_step_return + discount * following - q)
         losses.append(np.where(error <= 1, 0.5 * error**2, error - 0.5).mean())
-        assert teacher.update(steps(same), 0.0)["loss"].item() == pytest.approx(losses[-1], rel=1e-4)
+        assert teacher.update(steps(same), 0.0).logged["loss"].item() == pytest.approx(losses[-1], rel=1e-4)
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 
 def test_mistake_14_the_discount_of_one_step_for_that_of_n():
     """The batch's own discount is used, whatever gamma is: .729 stands for three steps."""
     (batch,) = batches(1)
-    results = [Teacher(network(8), TeacherConfig(gamma=gamma)).update(steps(batch), 0.0) for gamma in (0.9, 0.1)]
+    results = [Teacher(network(8), TeacherConfig(gamma=gamma)).update(steps(batch), 0.0).logged for gamma in (0.9, 0.1)]
     assert results[0]["loss"] == results[1]["loss"]
     once = dataclasses.replace(batch, discount=np.where(batch.discount > 0, 0.9, 0.0).astype(np.float32))
-    assert Teacher(network(8), TeacherConfig()).update(steps(once), 0.0)["loss"] != results[0]["loss"]
+    assert Teacher(network(8), TeacherConfig()).update(steps(once), 0.0).logged["loss"] != results[0]["loss"]
 
 
 def test_mistake_21_networks_that_share_memory():

@@ -50,6 +50,7 @@ def test_policy_state_value_and_kl_worked_by_hand(share, kl_weight, weight):
         discount=torch.tensor([0.5, 0.0]),
         next_observation=5 * observation,
         probability=torch.tensor([1 / 3, 1 / 3]),
+        oversampling=torch.ones(2),
     )
     sight, after = Sight.through(net, own.observation), Sight.through(net, own.next_observation)
     told = Told(TEACHER_Q.repeat(2, 1), (), None)
@@ -138,7 +139,8 @@ def played(net, random, rewarded=2, count=64):
     action = torch.multinomial(policy, 1, generator=random)
     probability = policy.gather(1, action).squeeze(1)
     action = action.squeeze(1)
-    return Steps(observation, action, (action == rewarded).float(), torch.zeros(count), observation, probability)
+    earned, zeros, ones = (action == rewarded).float(), torch.zeros(count), torch.ones(count)
+    return Steps(observation, action, earned, zeros, observation, probability, ones)
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 100.0])

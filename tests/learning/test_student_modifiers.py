@@ -55,7 +55,7 @@ def test_the_short_form_teaches_the_teachers_actions(loss):
     student = student_of(net, StudentConfig(loss=loss, temperature="auto", learning_rate=5e-3), teacher)
     column = torch.zeros(128)
     # Steps that all pay nothing: there the teacher alone has something to say.
-    own = Steps(OBSERVATION, column.long(), column, column, OBSERVATION, column + 1), lesson
+    own = Steps(OBSERVATION, column.long(), column, column, OBSERVATION, column + 1, column + 1), lesson
     assert agreement(net(OBSERVATION), lesson.q) < 0.8
     for _ in range(300):
         student.update(lesson, AUTO, 0.0, measure=False, own=own if loss == "policy_gradient" else None)
@@ -281,7 +281,7 @@ def test_only_what_may_train_moves(trainable, moving):
 
 
 def test_a_lesson_addressed_to_nobody_is_for_all():
-    lesson = Lesson(OBSERVATION, torch.zeros(128, 3), (), {"a": torch.ones(128, 3)})
+    lesson = Lesson(OBSERVATION, torch.zeros(128, 3), q_for={"a": torch.ones(128, 3)})
     assert not lesson.addressed_to("b").q.any()
     assert lesson.addressed_to("a").q.all()
     shared = Lesson(OBSERVATION, torch.zeros(128, 3))

@@ -29,7 +29,7 @@ def test_the_same_updates_as_bare_dqn(config, dueling):
     teacher = Teacher(copy.deepcopy(net), config)
     bare = bare_dqn(net, config, batches(15, scale=2.0), progresses)
     for batch, progress, (expected, loss) in zip(batches(15, scale=2.0), progresses, bare, strict=True):
-        logged = teacher.update(steps(batch), progress)
+        logged = teacher.update(steps(batch), progress).logged
         np.testing.assert_allclose(to_flat(teacher.network), expected, rtol=1e-3, atol=1e-5)
         assert logged["loss"].item() == pytest.approx(loss, rel=1e-3)
     assert teacher.updates == 15
@@ -48,7 +48,7 @@ def test_the_configurations_above_are_told_apart_by_it():
 
 def one_step(observation, action, n_step_return, discount, following):
     columns = (torch.tensor([value]) for value in (action, n_step_return, discount))
-    return Steps(observation, *columns, following, torch.ones(1))
+    return Steps(observation, *columns, following, torch.ones(1), torch.ones(1))
 
 
 def linear(weights):
@@ -66,7 +66,7 @@ def test_an_n_step_target_worked_by_hand(double):
     teacher = Teacher(linear([1.0, 2.0, 3.0]), TeacherConfig(double=double, gamma=0.5))
     one = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     # Target 0.4 + 0.5^2 * 3 * 2 = 1.9; Q(1, action 0) = 1; the error of .9 costs .5 * .81.
-    logged = teacher.update(one_step(one, 0, 0.4, 0.25, 2 * one), 0.0)
+    logged = teacher.update(one_step(one, 0, 0.4, 0.25, 2 * one), 0.0).logged
     assert logged["loss"].item() == pytest.approx(0.405)
     assert logged["q_mean"].item() == pytest.approx(2.0)
     # Its gradient: -.9 for the one weight and for the bias.
@@ -78,7 +78,7 @@ def test_double_q_learning_takes_the_online_networks_action_and_the_targets_valu
     with torch.no_grad():
         teacher.network.advantage.weight[:, 0] = torch.tensor([5.0, 2.0, 0.0])
     one = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
-    logged = teacher.update(one_step(one, 1, 0.0, 0.5, one), 0.0)
+    logged = teacher.update(one_step(one, 1, 0.0, 0.5, one), 0.0).logged
     # The online network picks action 0, which the target network values at 1: 0.5 against Q = 2, so 1.5 - .5.
     assert logged["loss"].item() == pytest.approx(1.0)
 

@@ -153,3 +153,43 @@ def test_n_step_does_not_care_where_the_ring_begins(rows, n, shift):
     turned = td.n_step(*(np.roll(a, shift) for a in (reward, discount, is_step)), (starts + shift) % len(rows), n)
     for array, expected in zip(turned, td.n_step(reward, discount, is_step, starts, n), strict=True):
         np.testing.assert_array_equal(array, expected)
+
+
+def test_td_errors_worked_by_hand_and_their_shapes():
+    q_tm1 = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    target = torch.tensor([2.5, 0.0], requires_grad=True)
+    error = td.td_error(q_tm1, torch.tensor([1, 0]), target)
+    # 2.5 - 2 and 0 - 3
+    torch.testing.assert_close(error, torch.tensor([0.5, -3.0]))
+    error.sum().backward()
+    assert target.grad is None, "nothing is learned by the target"
+    torch.testing.assert_close(q_tm1.grad, torch.tensor([[0.0, -1.0], [-1.0, 0.0]]))
+    # [B, 1] against [B] would be broadcast to [B, B] in silence.
+    for action, goal in ((torch.tensor([[1], [0]]), target), (torch.tensor([1, 0]), target[:, None])):
+        with pytest.raises(AssertionError):
+            td.td_error(q_tm1, action, goal)
+
+
+def test_weights_of_the_td_loss_worked_by_hand():
+    q_tm1 = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    action, target = torch.tensor([1, 0]), torch.tensor([2.5, 0.0])
+    # Huber losses .125 and 2.5: (.5 * .125 + 1 * 2.5) / 2.
+    assert td.td_loss(q_tm1, action, target, torch.tensor([0.5, 1.0])).item() == pytest.approx(1.28125)
+    assert td.td_loss(q_tm1, action, target, torch.ones(2)) == td.td_loss(q_tm1, action, target)
+
+
+def test_a_weighted_mean_divides_by_the_count_and_not_by_the_weights():
+    loss = torch.tensor([1.0, 2.0, 6.0])
+    assert td.weighted_mean(loss, None) == 3.0
+    assert td.weighted_mean(loss, torch.tensor([1.0, 0.5, 0.25])).item() == pytest.approx(3.5 / 3)
+    with pytest.raises(AssertionError):
+        td.weighted_mean(loss, torch.ones(3, 1))
+
+
+@pytest.mark.parametrize(("clip", "expected"), [(np.inf, 9.0), (8.0, 9.0), (3.0, 4.0), (1.0, 1.75), (0.5, 0.875)])
+def test_each_reward_of_n_steps_is_cut_by_itself(clip, expected):
+    # From row 5: 8 + .5 * 1 + .25 * 2; cut to 3: 3 + .5 + .5; to 1: 1 + .5 + .25; to a half: .5 + .25 + .125.
+    n_step_return, discount_product, _ = td.n_step(REWARD, DISCOUNT, IS_STEP, np.array([5]), 3, clip)
+    assert (float(n_step_return[0]), float(discount_product[0])) == (expected, 0.125)
+    below, _, _ = td.n_step(-REWARD, DISCOUNT, IS_STEP, np.array([5]), 3, clip)
+    assert float(below[0]) == -expected

@@ -15,8 +15,9 @@ from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError
 from distributed_kd.network_config import NetworkConfig
-from distributed_kd.networks.mlp import MLP
+from distributed_kd.networks import build
 from distributed_kd.policy_config import TeacherConfig
+from distributed_kd.records import EnvSpec
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import Source, read_source
@@ -24,8 +25,9 @@ from distributed_kd.student_config import StudentConfig
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
-OURS = {"origin": "x", "kind": "mlp", "hidden": [16], "dueling": False}
+OURS = {"origin": "x", "network": {"kind": "mlp", "hidden": [16]}, "head": {"dueling": False}}
 """Our metadata of a network 4 -> 16 -> 2"""
+SPEC = EnvSpec("CartPole-v1", (4,), "float32", 2)
 
 
 class Crafted:
@@ -55,12 +57,13 @@ def forward(chain: Layers, observation: np.ndarray) -> np.ndarray:
 
 def assert_acts_as(source: Source, chain: Layers, rtol: float = 1e-5) -> None:
     """Our network with the parameters of `source` gives the Q-values of `chain`."""
-    observation = np.random.default_rng(1).normal(size=(50, chain[0][0].shape[1])).astype(np.float32)
-    np.testing.assert_allclose(q_values(source, observation), forward(chain, observation), rtol=rtol, atol=1e-5)
+    spec = EnvSpec("Numbers", (chain[0][0].shape[1],), "float32", len(chain[-1][1]))
+    observation = np.random.default_rng(1).normal(size=(50, *spec.observation_shape)).astype(np.float32)
+    np.testing.assert_allclose(q_values(source, observation, spec), forward(chain, observation), rtol=rtol, atol=1e-5)
 
 
-def q_values(source: Source, observation: np.ndarray) -> np.ndarray:
-    network = MLP(source.inputs, source.network.hidden, source.actions, source.dueling)
+def q_values(source: Source, observation: np.ndarray, spec: EnvSpec = SPEC) -> np.ndarray:
+    network = build(source.network, spec, head=source.head)
     network.load_state_dict({name: torch.tensor(value) for name, value in source.parameters.items()})
     with torch.no_grad():
         return network(torch.tensor(observation)).numpy()
@@ -129,12 +132,18 @@ def write_sb3(path: Path, state: object, data: object = None, members: Mapping[s
     return path
 
 
-def write_run(path: Path, teacher: TeacherConfig, policies: dict[str, dict], names: tuple[str, ...] = ("tiny",)) -> Path:
+def write_run(
+    path: Path,
+    teacher: TeacherConfig,
+    policies: dict[str, dict],
+    names: tuple[str, ...] = ("tiny",),
+    normaliser: dict | None = None,
+) -> Path:
     """A run's folder: its run file has the students `names`, its one checkpoint the parameters in `policies`."""
     students = {name: StudentConfig(network=NetworkConfig(hidden=(8,)), td_weight=1.0, loss="mse") for name in names}
     folder = RunFolder.create(path, run_file.encode(RunConfig(teacher=teacher, students=students)))
     states = {name: {"trained": {"network": parameters}} for name, parameters in policies.items()}
-    learner = {"teacher": states.pop("teacher"), "students": states}
+    learner = {"teacher": states.pop("teacher"), "students": states, "normaliser": normaliser}
     checkpoints.save(folder.checkpoints, 100, {"learner": learner}, {"policies": list(policies)}, 3)
     return path
 

@@ -167,7 +167,7 @@ def test_no_checkpoint_is_one_clear_line(tmp_path: Path):
 def test_the_manifest_can_be_read_by_others(tmp_path: Path):
     path = save(tmp_path, 3, {"p": {"w": np.zeros(2, np.float32)}}, {"config_hash": "ab"}, 1)
     manifest = json.loads((path / "manifest.json").read_text())
-    assert (manifest["schema"], manifest["step"], manifest["parts"]) == (2, 3, ["p"])
+    assert (manifest["schema"], manifest["step"], manifest["parts"]) == (3, 3, ["p"])
     assert manifest["about"] == {"config_hash": "ab"}
     assert manifest["files"]["p.json"]["bytes"] == (path / "p.json").stat().st_size
     assert safetensors.numpy.load_file(path / "p.safetensors")["/w"].tolist() == [0, 0]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from source_samples import (
+    SPEC,
     as_ours,
     assert_acts_as,
     forward,
@@ -55,9 +56,9 @@ def test_the_teacher_and_a_student_of_a_run(tmp_path: Path):
     teacher = TeacherConfig(network=NetworkConfig(hidden=(16, 8)))
     path = write_run(tmp_path / "run", teacher, {"teacher": as_ours(CHAIN), "tiny": as_ours(tiny)})
     source = read_source(str(path))
-    assert (source.origin, source.network, source.dueling) == (str(path), NetworkConfig(hidden=(16, 8)), False)
-    assert (source.inputs, source.actions) == (4, 2)
-    assert list(source.parameters) == list(as_ours(CHAIN))
+    assert (source.origin, source.network, source.head.dueling) == (str(path), NetworkConfig(hidden=(16, 8)), False)
+    assert check_source(source, SPEC, "teacher.source") == []
+    assert source.parameters.keys() == as_ours(CHAIN).keys()
     assert {value.dtype for value in source.parameters.values()} == {np.dtype(np.float32)}
     assert_acts_as(source, CHAIN)
     student = read_source(f"{path}:tiny")
@@ -70,28 +71,34 @@ def test_a_dueling_teacher_of_a_run(tmp_path: Path):
     teacher = TeacherConfig(network=NetworkConfig(hidden=(16, 8)), dueling=True)
     path = write_run(tmp_path / "run", teacher, {"teacher": dueling_state()})
     source = read_source(str(path))
-    assert source.dueling
+    assert source.head.dueling
     observation = np.random.default_rng(2).normal(size=(50, 4)).astype(np.float32)
     np.testing.assert_allclose(q_values(source, observation), dueling_q(observation), rtol=1e-5, atol=1e-5)
 
 
-def test_the_teacher_of_a_run_that_had_it_from_elsewhere_is_as_it_was_there(tmp_path: Path):
-    # its run file still says hidden = [256, 256] and dueling = false, which held for no network of that run
+def test_a_run_file_that_tells_of_another_network_than_the_checkpoint_is_told(tmp_path: Path):
+    # it says hidden = [256, 256] and dueling = false, which held for no network of that run
     path = write_run(tmp_path / "run", TeacherConfig(source="old.safetensors"), {"teacher": dueling_state()})
-    source = read_source(str(path))
-    assert source.network == NetworkConfig(hidden=(16, 8)) and source.dueling
+    lines = [str(problem) for problem in check_source(read_source(str(path)), SPEC, "teacher.source")]
+    begin, fix = f"the policy does not fit (teacher.source={path}): its", "Give one trained on CartPole-v1"
+    assert lines == [
+        f"{begin} body.0.weight is (16, 4), and (256, 4) is needed. {fix}",
+        f"{begin} body.0.bias is (16,), and (256,) is needed. {fix}",
+        f"{begin} body.2.weight is (8, 16), and (256, 256) is needed. {fix}",
+    ]
 
 
 def test_text_that_is_a_path_is_that_path(tmp_path: Path):
     here, there = layers(4, 8, 2, seed=1), layers(4, 8, 2, seed=2)
-    write_run(tmp_path / "run", TeacherConfig(), {"teacher": as_ours(layers(4, 8, 2)), "tiny": as_ours(here)})
-    path = write_run(tmp_path / "run:tiny", TeacherConfig(), {"teacher": as_ours(there), "tiny": as_ours(here)})
+    teacher = TeacherConfig(network=NetworkConfig(hidden=(8,)))
+    write_run(tmp_path / "run", teacher, {"teacher": as_ours(layers(4, 8, 2)), "tiny": as_ours(here)})
+    path = write_run(tmp_path / "run:tiny", teacher, {"teacher": as_ours(there), "tiny": as_ours(here)})
     assert_acts_as(read_source(str(path)), there)
     assert_acts_as(read_source(f"{path}:tiny"), here)
 
 
 def test_a_damaged_newest_checkpoint_is_said_aloud_and_the_one_before_used(tmp_path: Path, caplog):
-    path = write_run(tmp_path / "run", TeacherConfig(), {"teacher": as_ours(CHAIN)})
+    path = write_run(tmp_path / "run", TeacherConfig(network=NetworkConfig(hidden=(16, 8))), {"teacher": as_ours(CHAIN)})
     checkpoints.save(path / "checkpoints", 200, {"learner": {"teacher": {}, "students": {}}}, {}, 3)
     (path / "checkpoints" / "step-200" / "learner.json").write_text("{}")
     with caplog.at_level(logging.WARNING):
@@ -103,7 +110,7 @@ def test_a_damaged_newest_checkpoint_is_said_aloud_and_the_one_before_used(tmp_p
 def test_a_dqn_of_stable_baselines(tmp_path: Path, widths: tuple[int, ...]):
     chain = layers(*widths)
     source = read_source(str(write_sb3(tmp_path / "dqn.zip", sb3_state(chain))))
-    assert (source.network, source.dueling) == (NetworkConfig(hidden=widths[1:-1]), False)
+    assert (source.network, source.head.dueling) == (NetworkConfig(hidden=widths[1:-1]), False)
     assert_acts_as(source, chain)
 
 
@@ -123,7 +130,7 @@ def test_a_plain_chain_of_linear_layers(tmp_path: Path, prefix: str, step: int):
     # with a step of 6 the numbers are 0, 6, 12: in the order of letters 12 would stand before 6
     save_file(named(CHAIN, prefix, step), tmp_path / "a.safetensors", {"format": "pt"})
     source = read_source(str(tmp_path / "a.safetensors"))
-    assert (source.network, source.dueling) == (NetworkConfig(hidden=(16, 8)), False)
+    assert (source.network, source.head.dueling) == (NetworkConfig(hidden=(16, 8)), False)
     assert_acts_as(source, CHAIN)
 
 
@@ -137,7 +144,7 @@ def test_a_target_network_beside_it_is_left_out(tmp_path: Path):
 def test_a_state_dict_of_ours(tmp_path: Path):
     save_file(dueling_state(), tmp_path / "ours.safetensors")
     source = read_source(str(tmp_path / "ours.safetensors"))
-    assert source.network == NetworkConfig(hidden=(16, 8)) and source.dueling
+    assert source.network == NetworkConfig(hidden=(16, 8)) and source.head.dueling
     observation = np.random.default_rng(2).normal(size=(50, 4)).astype(np.float32)
     np.testing.assert_allclose(q_values(source, observation), dueling_q(observation), rtol=1e-5, atol=1e-5)
 
@@ -176,16 +183,16 @@ def test_what_is_kept_comes_back_to_the_bit(tmp_path: Path):
     sources = [read_source(str(tmp_path / name)) for name in ("ours.safetensors", "é.zip")]
     save_sources(tmp_path / "run" / "teachers", sources)
     found = load_sources(tmp_path / "run" / "teachers")
-    assert [(s.origin, s.network, s.dueling) for s in found] == [(s.origin, s.network, s.dueling) for s in sources]
+    assert [(s.origin, s.network, s.head) for s in found] == [(s.origin, s.network, s.head) for s in sources]
     for before, after in zip(sources, found, strict=True):
-        assert list(after.parameters) == list(before.parameters)
+        assert after.parameters.keys() == before.parameters.keys()
         assert all(after.parameters[name].tobytes() == value.tobytes() for name, value in before.parameters.items())
     save_sources(tmp_path / "again", found)
     for name in ("0.safetensors", "1.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "run" / "teachers" / name).read_bytes()
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["0.safetensors", "1.safetensors", "teachers"]
     one = read_source(str(tmp_path / "run" / "teachers" / "0.safetensors"))
-    assert one.origin == str(tmp_path / "run" / "teachers" / "0.safetensors") and one.dueling
+    assert one.origin == str(tmp_path / "run" / "teachers" / "0.safetensors") and one.head.dueling
 
 
 def test_more_than_ten_come_back_in_their_order(tmp_path: Path):

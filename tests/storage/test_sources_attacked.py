@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from source_samples import (
     OURS,
+    SPEC,
     Crafted,
     as_ours,
     assert_acts_as,
@@ -25,7 +26,7 @@ from source_samples import (
 )
 
 from distributed_kd.errors import CheckpointError
-from distributed_kd.storage.sources import METADATA, Source, read_source
+from distributed_kd.storage.sources import METADATA, Source, check_source, read_source
 
 CHAIN = layers(4, 16, 2)
 CONVERT = (
@@ -67,6 +68,25 @@ def test_crafted_pickles_elsewhere_in_a_zip_are_passed_over(tmp_path: Path):
     path = write_sb3(tmp_path / "a.zip", sb3_state(CHAIN), sb3_data(pickled=attack), others)
     assert_acts_as(read_source(str(path)), CHAIN)
     assert not mark.exists()
+
+
+def test_a_module_that_a_file_names_is_not_imported(tmp_path: Path, monkeypatch):
+    mark = tmp_path / "mark"
+    attack = f"from pathlib import Path\nPath({str(mark)!r}).touch()\ndef net(shape, actions):\n    return None\n"
+    (tmp_path / "a_crafted_module.py").write_text(attack)
+    monkeypatch.syspath_prepend(tmp_path)
+    about = OURS | {"network": {"kind": "a_crafted_module:net"}}
+    save_file(as_ours(CHAIN), tmp_path / "a.safetensors", {METADATA: json.dumps(about)})
+    source = read_source(str(tmp_path / "a.safetensors"))
+    (problem,) = check_source(source, SPEC, "teacher.source")
+    assert str(problem) == (
+        f"a module would be imported (teacher.source={source.origin}): its network is a_crafted_module:net, and "
+        "importing a_crafted_module runs its code. If you trust it, set --teacher.network.kind a_crafted_module:net and add "
+        "--allow-env-import"
+    )
+    assert not mark.exists()
+    check_source(source, SPEC, "teacher.source", allowed=["a_crafted_module:net"])  # the attack is a real one
+    assert mark.exists()
 
 
 def samples(folder: Path) -> dict[str, bytes]:

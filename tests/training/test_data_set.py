@@ -19,6 +19,7 @@ from distributed_kd import run_file
 from distributed_kd.config import DataConfig, EvaluationConfig
 from distributed_kd.errors import CheckpointError, ConfigurationError, StorageError
 from distributed_kd.policy_config import TeacherConfig
+from distributed_kd.replay.ring import Ring
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.training.data_set import DataSet, draw, read, taught_by_its_run, write
@@ -42,6 +43,14 @@ def states(count=20, width=4, dtype=np.float32):
     return (np.arange(count)[:, None] * np.ones(width)).astype(dtype)
 
 
+def replay_rows(observation, is_step=None, **columns) -> dict:
+    """What a replay's state holds of so many rows, all of one episode and steps unless it is said otherwise."""
+    count = len(observation)
+    columns = {"is_step": np.ones(count, bool) if is_step is None else is_step, "begins": np.arange(count) == 0} | columns
+    empty = Ring(SPEC, count).rows
+    return {**empty, "observation": observation, **columns}
+
+
 def a_run(path, rows=None, is_step=None, config=CONFIG) -> RunFolder:
     """A run's folder with one checkpoint: its beginning networks, and `rows` in the replay, if any."""
     folder = RunFolder.create(path, run_file.encode(config))
@@ -52,9 +61,7 @@ def a_run(path, rows=None, is_step=None, config=CONFIG) -> RunFolder:
     learner = {"teacher": {"trained": {"network": networks["teacher"]}}, "students": {}}
     parts = {"learner": learner}
     if rows is not None:
-        parts["replay"] = {
-            "rows": {"observation": rows, "is_step": np.ones(len(rows), bool) if is_step is None else is_step}
-        }
+        parts["replay"] = {"rows": replay_rows(rows, is_step), "written": len(rows)}
     checkpoints.save(folder.checkpoints, 1, parts, {"policies": list(config.policies)}, 1)
     return folder
 
@@ -75,11 +82,11 @@ def test_from_the_replay_come_steps_each_once(tmp_path):
 
 
 def test_a_seed_decides_which(tmp_path):
-    folder = a_run(tmp_path / "run", states(1_000))
-    one, again, other = (drawn(folder, 100, seed).observation for seed in (0, 0, 1))
+    folder = a_run(tmp_path / "run", states(500))
+    one, again, other = (drawn(folder, 50, seed).observation for seed in (0, 0, 1))
     assert one.tobytes() == again.tobytes()
-    # Two sets of 100 out of 1,000 have 10 in common on average, and hardly ever more than 30.
-    assert len({*one[:, 0]} & {*other[:, 0]}) < 30
+    # Two sets of 50 out of 500 have 5 in common on average, and hardly ever more than 20.
+    assert len({*one[:, 0]} & {*other[:, 0]}) < 20
 
 
 def test_it_is_told_where_they_come_from(tmp_path, monkeypatch):
@@ -88,6 +95,33 @@ def test_it_is_told_where_they_come_from(tmp_path, monkeypatch):
     data = drawn(RunFolder.open(Path("run")), 10)
     assert (data.env, data.run) == ("CartPole-v1", str(tmp_path / "run")), "as a path that holds from anywhere"
     assert data.observation.dtype == np.float32
+
+
+def test_of_stacked_observations_each_state_is_a_stack(tmp_path):
+    # Two episodes of five rows, the last of each no step; every state is its row and the one before it of its episode.
+    rows, place = states(10), np.arange(10)
+    spec, config = replace(SPEC, frame_stack=2), replace(CONFIG, replay=replace(CONFIG.replay, capacity=10))
+    folder = a_run(tmp_path / "run")
+    made = replay_rows(rows, place % 5 != 4, begins=place % 5 == 0)
+    learner = checkpoints.load_newest(folder.checkpoints).parts["learner"]
+    checkpoints.save(folder.checkpoints, 2, {"learner": learner, "replay": {"rows": made, "written": 10}}, {}, 1)
+    found = draw(folder, config, spec, 8, 0, "replay").observation
+    assert found.shape == (8, 2, 4)
+    assert found[:, :, 0].tolist() == [[0, 0], [0, 1], [1, 2], [2, 3], [5, 5], [5, 6], [6, 7], [7, 8]]
+
+
+def test_a_teacher_that_sees_normalised_observations_plays_by_them(tmp_path):
+    config = replace(CONFIG, env=replace(CONFIG.env, normalise=True))
+    folder = a_run(tmp_path / "run", config=config)
+    learner = checkpoints.load_newest(folder.checkpoints).parts["learner"]
+    found = []
+    # Angles and speeds of either sign are seen as they are, or as if all were far below the mean.
+    for mean in (0.0, 100.0):
+        learner["normaliser"] = {"normal": np.stack([np.full(4, mean), np.ones(4)]).astype(np.float32)}
+        checkpoints.save(folder.checkpoints, 2, {"learner": learner}, {"policies": list(config.policies)}, 1)
+        found.append(draw(folder, config, SPEC, 40, 0, "teacher").observation)
+    assert found[0].tobytes() != found[1].tobytes()
+    assert np.abs(found[1]).max() < 5, "what is kept is as the environment gave it"
 
 
 def test_a_run_without_a_replay(tmp_path):
@@ -320,6 +354,12 @@ def test_without_a_teacher_of_its_own_the_run_of_the_states_teaches(tmp_path):
     assert (told.teacher.source, told.teacher.frozen, told.teacher.teaches) == ("/run", True, "now")
     assert not told.teacher.learns and list(told.problems()) == []
     assert replace(told, teacher=config.teacher) == config
+
+
+def test_a_run_file_that_draws_by_priority_may_learn_from_states_too(tmp_path):
+    config = replace(on(npz(tmp_path / "a.npz")), replay=replace(CONFIG.replay, prioritized=True))
+    told = taught_by_its_run(config, SPEC)
+    assert list(told.problems()) == [], "or such a run could be neither resumed nor played"
 
 
 @pytest.mark.parametrize("source", ["/another", ("/another", "/third")])

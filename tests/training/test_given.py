@@ -99,7 +99,7 @@ def test_all_that_does_not_fit_is_told_at_once(tmp_path):
 
 def test_a_start_of_another_environment_fits_by_its_hidden_layers(tmp_path):
     start = write(tmp_path / "other.safetensors", inputs=6, actions=3, hidden=4)
-    assert read_given(started_with(big=start), SPEC).starts["big"].inputs == 6
+    assert read_given(started_with(big=start), SPEC).starts["big"].parameters["body.0.weight"].shape == (4, 6)
 
 
 # Held in the middle the pole stays for hundreds of steps; pushed away from it falls within ten or so; with a slope of 0
@@ -193,7 +193,7 @@ def test_what_was_read_is_told(frozen, said, tmp_path):
     teacher, start = write(tmp_path / "t.safetensors", hidden=3), write(tmp_path / "s.safetensors", hidden=4)
     config = replace(taught_by(teacher, frozen=frozen), students=started_with(big=start).students)
     assert lines(read_given(config, SPEC), config) == [
-        f"teacher     {teacher}: mlp [3], {said}",
+        f"teacher     {teacher}: mlp 3, {said}",
         f"start       big begins with {start}",
     ]
     assert lines(Given(), CONFIG) == []

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from journals import evaluation, journal, receipt, report, stats
@@ -50,6 +50,25 @@ def test_a_receipt_that_comes_late_changes_nothing(tmp_path):
         made.counted(one)
     assert made.receipt is newest
     assert made.samples_per_insert == 4.0
+
+
+def test_of_two_receipts_at_one_count_of_steps_the_one_with_more_priorities_is_later(tmp_path):
+    made, before = journal(tmp_path), receipt(inserted=64, sampled=256)
+    told = [replace(before, prioritised=100), replace(before, prioritised=240, late_priorities=4), before]
+    for one in (*told, replace(before, prioritised=240)):
+        made.counted(one)
+    assert made.receipt is told[1]
+
+
+def test_late_priorities_are_charted_where_there_are_priorities(tmp_path):
+    made = journal(tmp_path)
+    made.counted(receipt(inserted=64, sampled=256))
+    made.flush()
+    made.counted(replace(receipt(inserted=64, sampled=256), prioritised=240, late_priorities=16))
+    made.flush()
+    without, charted = (line["charts"] for line in lines(tmp_path))
+    assert "replay_late_priorities" not in without
+    assert charted["replay_late_priorities"] == 16
 
 
 def test_nothing_inserted_has_no_pace(tmp_path):

@@ -8,6 +8,14 @@ import torch
 from journals import CONFIG, SPEC
 
 from distributed_kd import networks
+from distributed_kd.data_config import ReplayConfig
+from distributed_kd.errors import ConfigurationError
+from distributed_kd.learning.learner import Learner
+from distributed_kd.learning.teacher import Importance
+from distributed_kd.network_config import HeadConfig, NetworkConfig
+from distributed_kd.policy_config import TeacherConfig
+from distributed_kd.replay.replay import Replay
+from distributed_kd.storage.sources import Source
 from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.parts import Parts, device_of
 
@@ -43,14 +51,62 @@ def test_networks_are_the_same_alone_and_among_others():
 
 def test_a_rollout_begins_a_new_life_with_another_stream():
     parts = Parts(CONFIG, SPEC)
-    assert words(parts.rollout(0, 0)["seed"]) != words(parts.rollout(0, 1)["seed"])
-    assert (parts.rollout(1, 2)["actor"], parts.rollout(1, 2)["incarnation"]) == (1, 2)
+    first, second = (parts.rollout(0, life, repeatable=True) for life in (0, 1))
+    assert words(first["seed"]) != words(second["seed"])
+    third = parts.rollout(1, 2, repeatable=False)
+    assert (third["actor"], third["incarnation"], third["repeatable"]) == (1, 2, False)
 
 
 def test_lanes_are_dealt_out_over_the_actors():
     parts = Parts(CONFIG, SPEC)
-    policies = np.concatenate([parts.rollout(actor, 0)["plan"].policy for actor in range(2)])
+    policies = np.concatenate([parts.rollout(actor, 0, True)["plan"].policy for actor in range(2)])
     assert np.bincount(policies).tolist() == [4, 2, 2]  # half for the teacher, the rest for two students
+
+
+def test_a_network_that_does_not_fit_is_told_by_its_table():
+    image = NetworkConfig("minatar")
+    for key, config in (
+        ("teacher.network", replace(CONFIG, teacher=TeacherConfig(network=image))),
+        ("students.big.network", replace(CONFIG, students={"big": StudentConfig(network=image)})),
+    ):
+        with pytest.raises(ConfigurationError) as error:
+            Parts(config, SPEC).networks()
+        assert error.value.lines == (
+            f"network does not fit ({key}.kind=minatar): observations of shape [4] are no images. Choose mlp",
+        )
+
+
+def test_the_teachers_network_ends_as_it_is_to_learn():
+    config = replace(CONFIG, teacher=replace(CONFIG.teacher, dueling=True, noisy=True, distribution="quantile", atoms=5))
+    shapes = {name: tuple(one.shape) for name, one in Parts(config, SPEC).networks()["teacher"].named_parameters()}
+    # 2 actions of 5 numbers each, and 5 for the value; as many sizes of noise.
+    assert shapes["advantage.weight"] == shapes["advantage.weight_sigma"] == (10, 8)
+    assert shapes["value.weight"] == shapes["value.weight_sigma"] == (5, 8)
+    students = Parts(config, SPEC).networks()
+    assert {name.partition(".")[0] for name, _ in students["big"].named_parameters()} == {"body", "advantage"}
+
+
+def test_what_the_replay_and_the_learner_are_given_for_draws_by_priority():
+    drawn = ReplayConfig(500, True, 0.7, 0.3, 0.9, warmup=100, batch_size=10)
+    parts = Parts(replace(CONFIG, replay=drawn, teacher=replace(CONFIG.teacher, reward_clip=2.0, n_step=3)), SPEC)
+    given = parts.replay()
+    assert (given["config"], given["reward_clip"], given["n_step"]) == (drawn, 2.0, 3)
+    assert parts.learner(torch.device("cpu"))["importance"] == Importance(0.3, 0.9)
+    assert Parts(CONFIG, SPEC).learner(torch.device("cpu"))["importance"] is None
+    Replay(**given)
+    Learner(**parts.learner(torch.device("cpu")))
+
+
+def test_there_is_a_normaliser_where_it_is_asked_for():
+    normal = np.stack([np.ones(4), 2 * np.ones(4)]).astype(np.float32)
+    cpu, config = torch.device("cpu"), replace(CONFIG, env=replace(CONFIG.env, normalise=True))
+    assert Parts(CONFIG, SPEC).learner(cpu)["normaliser"] is None
+    fresh = Parts(config, SPEC).learner(cpu)["normaliser"]
+    np.testing.assert_array_equal(fresh.normal, [np.zeros(4), np.ones(4)])
+    network = networks.build(CONFIG.teacher.network, SPEC)
+    parameters = {name: value.numpy() for name, value in network.state_dict().items()}
+    given = Parts(config, SPEC, [Source("x", CONFIG.teacher.network, HeadConfig(), parameters, normal)])
+    assert given.learner(cpu)["normaliser"].normal.tobytes() == given.normal.tobytes() == normal.tobytes()
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda"])

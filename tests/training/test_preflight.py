@@ -6,7 +6,9 @@ The lines that users see are in the table of `program/test_bad_input.py`.
 import socket
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 from journals import CONFIG, SPEC
 
 from distributed_kd.config import EnvConfig, RunConfig
@@ -16,6 +18,8 @@ from distributed_kd.network_config import NetworkConfig
 from distributed_kd.student_config import LossConfig, StudentConfig
 from distributed_kd.training.parts import Parts
 from distributed_kd.training.preflight import check_address, check_device, check_networks, check_run
+
+BYTES = Box(0, 255, (8, 8, 3), np.uint8)
 
 
 def test_an_environment_is_made_once_and_read():
@@ -28,6 +32,41 @@ def test_a_module_may_be_imported_with_leave():
     assert check_run(config, allow_env_import=True).observation_shape == (3,)
     with pytest.raises(ConfigurationError, match="a module would be imported"):
         check_run(config, allow_env_import=False)
+
+
+@pytest.mark.parametrize("key", ["teacher.network", "students.big.network", "students.small.network"])
+def test_a_network_of_ones_own_is_imported_with_leave(key):
+    network, (owner, *name, _) = NetworkConfig("nobody:net"), key.split(".")
+    if owner == "teacher":
+        config = replace(CONFIG, teacher=replace(CONFIG.teacher, network=network))
+    else:
+        changed = {name[0]: replace(CONFIG.students[name[0]], network=network)}
+        config = replace(CONFIG, students={**CONFIG.students, **changed})
+    assert list(config.problems()) == []
+    with pytest.raises(ConfigurationError) as error:
+        check_run(config, allow_env_import=False)
+    assert error.value.lines == (
+        f"a module would be imported ({key}.kind=nobody:net): importing nobody runs its code. "
+        "If you trust it, add --allow-env-import",
+    )
+    assert check_run(config, allow_env_import=True) == SPEC, "the module itself is tried when its network is built"
+
+
+def test_all_that_would_be_imported_is_told_at_once():
+    teacher = replace(CONFIG.teacher, network=NetworkConfig("nobody:net"))
+    config = replace(CONFIG, env=EnvConfig("nowhere:Id-v0"), teacher=teacher)
+    with pytest.raises(ConfigurationError) as error:
+        check_run(config, allow_env_import=False)
+    assert [line.partition(":")[0] for line in error.value.lines] == [
+        "a module would be imported (env.id=nowhere",
+        "a module would be imported (teacher.network.kind=nobody",
+    ]
+
+
+def test_what_is_normalised_is_on_the_scale_of_one_already():
+    env = EnvConfig("Spaces-v0", {"observation": BYTES, "action": Discrete(3)})
+    scales = [check_run(replace(CONFIG, env=replace(env, normalise=on)), False).scale for on in (False, True)]
+    assert scales == [pytest.approx(1 / 255), 1.0]
 
 
 def test_a_device_that_need_not_be_there():

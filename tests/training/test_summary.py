@@ -1,6 +1,7 @@
 """What the summary says, and what it says when something is missing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from journals import CONFIG, SPEC, evaluation, journal, receipt, report, stats
@@ -48,12 +49,20 @@ def test_mistake_18_the_last_evaluation_is_told_not_the_best(made):
 
 def test_counts(made):
     summary = told(made, final=evaluation(25, **BELOW_ZERO))
-    assert summary["replay"] == {"inserted": 64, "evicted": 10, "size": 54, "sampled": 256, "samples_per_insert": 4.0}
+    pace = {"inserted": 64, "evicted": 10, "size": 54, "sampled": 256, "samples_per_insert": 4.0}
+    assert summary["replay"] == {**pace, "prioritised": 0, "late_priorities": 0}
     assert summary["accounting"]["generated"] == summary["env_steps"] == 64
     assert summary["updates"] == summary["teacher"]["updates"] == summary["students"]["big"]["updates"] == 25
     assert summary["students"]["big"]["parameter_share"] == 30 / 58
     assert summary["teacher"]["episodes"] == 2
     assert [student["loss"] for student in summary["students"].values()] == ["kl", "mse"]
+
+
+def test_priorities_are_counted(made):
+    made.counted(replace(receipt(inserted=64, sampled=256, evicted=10), prioritised=240, late_priorities=16))
+    replay = told(made, final=evaluation(25, **BELOW_ZERO))["replay"]
+    assert (replay["prioritised"], replay["late_priorities"]) == (240, 16)
+    assert replay["prioritised"] + replay["late_priorities"] == replay["sampled"]
 
 
 def test_nothing_measured_is_null_on_disk(made, tmp_path):
