@@ -23,14 +23,15 @@ from distributed_kd.student_config import StudentConfig
 WIDTH = 100
 HELP_COLUMN = 42
 NO_BREAK = "\xa0"
-KWARGS, STUDENTS = "env.kwargs.", "students."
+KWARGS, STUDENTS = ("env.kwargs.", "env.evaluation_kwargs."), "students."
 
 
 def parse_run(args: Sequence[str], tables: Mapping[str, Any], prog: str) -> RunConfig:
     """The run that `tables` (of a preset or file) describe with the flags `args` laid over them.
 
     `--key VALUE ...` or `--key=VALUE`, hyphens and underscores alike. `--students.NEW.KEY VALUE` adds a student,
-    `--students.NAME none` drops one, `--env.kwargs.KEY VALUE` gives a keyword argument, read as TOML where it is TOML.
+    `--students.NAME none` drops one, `--env.kwargs.KEY VALUE` and `--env.evaluation_kwargs.KEY VALUE` give a keyword
+    argument, read as TOML where it is TOML.
     Raises ConfigurationError with everything wrong at once, in the flags and in the tables.
     """
     flags, problems = _split(args)
@@ -159,8 +160,9 @@ def _groups(config: RunConfig) -> Iterator[tuple[str, list[str]]]:
         elif is_dataclass(value):
             rows = [_row(f"--{k}", leaf) for k, leaf in leaves(value, f"{name}.").items()]
             if name == "env":
-                kwargs = ", ".join(f"{k} = {shown(v)}" for k, v in value.kwargs.items()) or "none"
-                rows.append(_line("--env.kwargs.KEY VALUE", f"{_field_docs(type(value))['kwargs']} (default: {kwargs})"))
+                for key in (flag.split(".")[1] for flag in KWARGS):
+                    kwargs = ", ".join(f"{k} = {shown(v)}" for k, v in getattr(value, key).items()) or "none"
+                    rows.append(_line(f"--env.{key}.KEY VALUE", f"{_field_docs(type(value))[key]} (default: {kwargs})"))
             yield f"{name}: {inspect.getdoc(value)}", rows
 
 

@@ -76,7 +76,8 @@ class TeacherConfig:
     v_max: float = 10.0
     """c51: the greatest return"""
     munchausen: float = 0.0
-    """factor before the log-policy that is added to the reward (Vieillard et al. 2020); 0 = none, 0.9 usual"""
+    """factor before the log-policy that is added to the reward (Vieillard et al. 2020), in place of double; 0 = none, 0.9
+    usual"""
     munchausen_temperature: float = 0.03
     """munchausen: entropy temperature of that policy, in the unit of returns"""
     reward_clip: float = 0.0

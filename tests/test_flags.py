@@ -130,6 +130,12 @@ def test_keyword_arguments_are_read_as_toml_where_they_are():
     }
 
 
+def test_the_arguments_of_evaluation_are_flags_too():
+    env = run("--env.kwargs.split train --env.evaluation_kwargs.split test --env.evaluation-kwargs.size 4").env
+    assert env.kwargs == {"split": "train"}
+    assert env.evaluation_kwargs == {"split": "test", "size": 4}
+
+
 def test_tables_are_left_as_they_are():
     tables = {"students": {"tiny": {"loss": "kl"}, "x": {}}, "env": {"kwargs": {}}}
     run("--students.tiny.loss mse --students.x none --env.kwargs.a 1", tables)
