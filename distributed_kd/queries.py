@@ -1,11 +1,14 @@
 """The commands that train nothing, one function each: they look at a run, a run file or the machine."""
 
+import textwrap
 from pathlib import Path
 
 from distributed_kd import presets, run_file
 from distributed_kd.command_words import Parser, print_help, split, tables_of
 from distributed_kd.errors import ConfigurationError, Problem
 
+WIDTH = 120
+"""Letters of a line"""
 NETWORKS_OPTIONS = """\
   PRESET | FILE.toml          a preset or a run file; without one, cartpole
   --json                      print one JSON object instead of tables
@@ -80,15 +83,24 @@ def show_networks(words: list[str]) -> int:
     tables, _ = tables_of(source)
     if options.help:
         return print_help("python launch.py networks [PRESET | FILE.toml]", tables, NETWORKS_OPTIONS)
+    for name in ("out", "runner", "address", "data"):
+        if value := getattr(options, name):
+            raise ConfigurationError(Problem("not an option here", name, value, "networks trains nothing", "Leave it out"))
     from distributed_kd.flags import parse_run
     from distributed_kd.reports.sizes import print_sizes
+    from distributed_kd.training.given import read_given, with_teachers_network
     from distributed_kd.training.parts import Parts
     from distributed_kd.training.preflight import check_run
 
     config = parse_run(flags, tables, "python launch.py networks")
     spec = check_run(config, options.allow_env_import)
+    given = read_given(config, spec)
+    config = with_teachers_network(config, given)
     labels = {"teacher": config.teacher.network.label, **{n: one.network.label for n, one in config.students.items()}}
-    print_sizes(Parts(config, spec).networks(), labels, spec, as_json)
+    if config.teacher.is_peers or config.teacher.is_ensemble:
+        members = len(given.teachers) or len(config.students)
+        labels["teacher"] = f"{config.teacher.combine} of {members}"
+    print_sizes(Parts(config, spec, given.teachers, given.starts).networks(), labels, spec, as_json)
     return 0
 
 
@@ -97,7 +109,7 @@ def list_presets(words: list[str]) -> int:
     Parser(prog="python launch.py presets", description="List the presets.").parse_args(words)
     width = max(map(len, presets.names()))
     for name in presets.names():
-        print(f"{name:{width}}  {presets.describe(name)}")
+        print(textwrap.fill(f"{name:{width}}  {presets.describe(name)}", WIDTH, subsequent_indent=" " * (width + 2)))
     print("\npython launch.py train NAME trains one; python launch.py train NAME --help shows all its values")
     return 0
 

@@ -38,9 +38,10 @@ SUMMARY = {
     "teacher": POLICY,
     "students": {"half": STUDENT, "tiny": STUDENT},
     "throughput": {"env_steps_per_second": float, "updates_per_second": float, "learner_busy_share": float},
-    "replay": {"inserted": int, "evicted": int, "size": int, "sampled": int, "samples_per_insert": float},
+    "replay": {"inserted": int, "evicted": int, "size": int, "sampled": int, "samples_per_insert": float,
+               "prioritised": int, "late_priorities": int},
     "accounting": {"generated": int, "accepted": int, "dropped": {}, "unknown": int, "restarts": RESTARTS},
-}
+}  # fmt: skip
 
 
 def kinds(value):

@@ -33,6 +33,7 @@ from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.student_config import StudentConfig
 from distributed_kd.training import inline
 from distributed_kd.training.parts import Parts
+from distributed_kd.training.preflight import check_run
 from distributed_kd.training.run import Runner, execute, open_checkpoint
 
 
@@ -88,14 +89,14 @@ def stopping_after(segments: int | None) -> Runner:
 def start(path: Path, config: RunConfig, stop_after: int | None = None) -> tuple[dict, int]:
     with RunFolder.create(path, run_files.encode(config)) as folder:
         folder.lock()
-        return execute(Parts(config, read_spec(config.env)), folder, stopping_after(stop_after))
+        return execute(Parts(config, check_run(config, False)), folder, stopping_after(stop_after))
 
 
 def go_on(path: Path, config: RunConfig, stop_after: int | None = None) -> tuple[dict, int]:
     with RunFolder.open(path) as folder:
         folder.lock()
         restored = open_checkpoint(folder, config, config)
-        return execute(Parts(config, read_spec(config.env)), folder, stopping_after(stop_after), restored)
+        return execute(Parts(config, check_run(config, False)), folder, stopping_after(stop_after), restored)
 
 
 def files(path: Path, *parts: str) -> dict[str, str]:

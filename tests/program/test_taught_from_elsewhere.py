@@ -19,8 +19,9 @@ from safetensors.numpy import load_file, save_file
 from distributed_kd import run_file as run_files
 from distributed_kd.cli import main
 from distributed_kd.learning.learner import Learner
-from distributed_kd.networks import load_flat
-from distributed_kd.networks.mlp import MLP
+from distributed_kd.network_config import NetworkConfig
+from distributed_kd.networks import build, load_flat
+from distributed_kd.records import EnvSpec
 from distributed_kd.storage import checkpoints
 
 # Four times the updates, and larger steps: a student of a teacher that stands still then agrees with it.
@@ -34,6 +35,8 @@ KINDS = "Give a run's folder (RUN or RUN:STUDENT), a Stable-Baselines3 DQN .zip 
 # Push the cart to where the pole falls: s = x/10 + v/5 + angle + angle's speed says to the right where it is above 0.
 # Of the hidden units relu(s) and relu(-s) the one speaks for the right, the other for the left.
 TOWARDS = np.array([0.1, 0.2, 1.0, 1.0], np.float32)
+
+CARTPOLE = EnvSpec("CartPole-v1", (4,), "float32", 2)
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -64,7 +67,7 @@ def falling() -> Layers:
 
 
 def ours(layers: Layers) -> dict[str, np.ndarray]:
-    """The layers under the names of `MLP.state_dict()`."""
+    """The layers under the names that ours have in `state_dict()`."""
     (body, zero), (head, bias) = layers
     return {"body.0.weight": body, "body.0.bias": zero, "advantage.weight": head, "advantage.bias": bias}
 
@@ -178,7 +181,7 @@ def test_a_frozen_teacher_is_the_same_to_the_byte_throughout(kind, elsewhere, pu
     hidden = {"run": (32,), "student": (16,)}.get(kind, (2,))
     assert network_of(folder, "teacher") == wanted
     assert as_bytes(load_file(folder / "teachers" / "0.safetensors")) == wanted
-    network = MLP(4, hidden, 2)
+    network = build(NetworkConfig(hidden=hidden), CARTPOLE)
     load_flat(network, published[0])
     assert as_bytes({name: value.numpy() for name, value in network.state_dict().items()}) == wanted
     assert len(published) > 30 and {flat.tobytes() for flat in published} == {published[0].tobytes()}
@@ -191,13 +194,13 @@ def test_a_frozen_teacher_is_the_same_to_the_byte_throughout(kind, elsewhere, pu
     assert told["teacher"]["parameters"] == sum(len(value) // 4 for value in wanted.values())
     teacher = run_files.decode(run_files.read_toml(folder / "config.toml")).teacher
     assert (teacher.source, teacher.network.hidden, teacher.dueling) == (origin, hidden, False)
-    assert f"{origin}: mlp {list(hidden)}, frozen" in capsys.readouterr().out
+    assert f"{origin}: mlp {hidden[0]}, frozen" in capsys.readouterr().out
 
 
 def test_a_teacher_that_learns_on_begins_as_it_was(elsewhere, published, tmp_path):
     origin = elsewhere["safetensors"]
     folder = train(tmp_path, "--teacher.source", origin, "--teacher.frozen", "false", env_steps=600)
-    network = MLP(4, (2,), 2)
+    network = build(NetworkConfig(hidden=(2,)), CARTPOLE)
     load_flat(network, published[0])
     begun = as_bytes({name: value.numpy() for name, value in network.state_dict().items()})
     assert begun == as_bytes(ours(balancing()))

@@ -40,7 +40,15 @@ BASE = {
     },
     "students": {},
     "throughput": {"env_steps_per_second": 1000.4, "updates_per_second": 250.0, "learner_busy_share": 0.875},
-    "replay": {"inserted": 1200, "evicted": 200, "size": 1000, "sampled": 4800, "samples_per_insert": 4.0},
+    "replay": {
+        "inserted": 1200,
+        "evicted": 200,
+        "size": 1000,
+        "sampled": 4800,
+        "samples_per_insert": 4.0,
+        "prioritised": 0,
+        "late_priorities": 0,
+    },
     "accounting": {
         "generated": 1234,
         "accepted": 1200,
