@@ -152,7 +152,9 @@ class RunConfig:
 
     def _fit_problems(self) -> Iterator[Problem]:
         """What one table asks for against what another allows."""
-        longest = 2 * self.rollouts.segment_steps  # every step can end an episode, whose last observation takes a row
+        # Every step can end an episode, whose last observation takes a row; each lane begins with the frames before.
+        before = self.rollouts.envs_per_actor * (self.env.frame_stack - 1)
+        longest = 2 * self.rollouts.segment_steps + before
         if 1 <= self.replay.capacity < longest:
             why, fix = f"one segment can take {longest} rows", f"Set --replay.capacity {longest} or more"
             yield Problem("replay too small", "replay.capacity", self.replay.capacity, why, fix)

@@ -38,7 +38,10 @@ class Leaf:
 
 
 def leaves(owner: Any, at: str = "") -> dict[str, Leaf]:
-    """Every key under the dataclass `owner` that is no table, by its dotted name; students and the arguments of environments left out."""
+    """Every key under the dataclass `owner` that is no table, by its dotted name.
+
+    Students are left out, and so are arguments of environments.
+    """
     hints, found = get_type_hints(type(owner)), {}
     for field in fields(owner):
         value, key = getattr(owner, field.name), f"{at}{field.name}"

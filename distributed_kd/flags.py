@@ -133,6 +133,8 @@ def _unknown(path: tuple[str, ...], said: str, names: list[str], prog: str) -> P
             fix = again if close else f"The students are {', '.join(names) or 'none yet'}"
             return Problem("unknown student", key, said, "there is none of this name", fix)
         known = [f"students.{name}.{k}" for name in [*path[1:2], *names] for k in leaves(StudentConfig())]
+    if f"{key}." in KWARGS:
+        known.append(f"{key}.NAME")
     if below := [f"--{k}" for k in known if k.startswith(f"{key}.")]:
         return Problem("not a flag", key, said, "it is a table, only its keys are flags", f"Set {' or '.join(below[:2])}")
     table, _, name = key.rpartition(".")

@@ -78,6 +78,10 @@ class NetworkConfig:
             why, close = "there is no such network", difflib.get_close_matches(self.kind, KINDS, n=1)
             fix = f"Did you mean {close[0]}?" if close else f'Choose {", ".join(KINDS)}, or "module:factory"'
             yield Problem("unknown network", f"{key}.kind", repr(self.kind)[:80], why, fix)
+        elif self.is_foreign and (self.hidden, self.layer_norm) != ("auto", False):
+            why, fix = "the factory alone decides its layers", f"Set --{key}.hidden auto and --{key}.layer_norm false"
+            widths = self.hidden if self.hidden == "auto" else list(self.hidden)
+            yield Problem("option without effect", f"{key}.hidden", widths, why, fix)
         if not self.is_convolutional and self.channels not in ("auto", ()):
             why, fix = (
                 f"{self.kind} has no convolutions that could be set here",
@@ -91,9 +95,6 @@ class NetworkConfig:
                 f"Give {usual} width{'' if usual == 1 else 's'}",
             )
             yield Problem(what, f"{key}.channels", list(self.filters), why, fix)
-        if self.is_foreign and (self.hidden, self.layer_norm) != ("auto", False):
-            why, fix = "the factory alone decides its layers", "Leave hidden and layer_norm out"
-            yield Problem("option without effect", f"{key}.hidden", self.hidden, why, fix)
 
 
 @dataclass(frozen=True)

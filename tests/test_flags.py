@@ -182,6 +182,10 @@ NO_KEY = "the run file has no key of this name"
             "--teacher.network.hidden",
             "no value (teacher.network.hidden=): a flag needs a value. Give one behind --teacher.network.hidden",
         ),
+        (
+            "--env.evaluation_kwargs 5",
+            "not a flag (env.evaluation_kwargs=5): it is a table, only its keys are flags. Set --env.evaluation_kwargs.NAME",
+        ),
         ("--env.kwargs.a", "no value (env.kwargs.a=): a flag needs a value. Give one behind --env.kwargs.a"),
         (
             "foo --seed 1",

@@ -28,8 +28,10 @@ LINES = [
     ('teacher.network = { kind = "minatar", channels = [] }',
      "bad layer width (teacher.network.channels=[]): minatar has 1 convolution. Give 1 width"),
     ('teacher.network = { kind = "mine:net", hidden = [8] }',
-     "option without effect (teacher.network.hidden=(8,)): the factory alone decides its layers. Leave hidden and layer_norm"
-     " out"),
+     "option without effect (teacher.network.hidden=[8]): the factory alone decides its layers. Set"
+     " --teacher.network.hidden auto and --teacher.network.layer_norm false"),
+    ('teacher.network = { kind = "minatr", hidden = [8] }',
+     "unknown network (teacher.network.kind='minatr'): there is no such network. Did you mean minatar?"),
     ('teacher = { network = { kind = "mine:net" }, dueling = true }',
      "option without effect (teacher.network.kind=mine:net): a factory's network has a head of its own. Leave dueling, noisy"
      " and distribution out"),

@@ -123,6 +123,9 @@ LINES = [
     # A segment has 16 lanes x 16 steps, and each step can end an episode: 512 rows.
     ("replay = { capacity = 511, warmup = 500 }",
      "replay too small (replay.capacity=511): one segment can take 512 rows. Set --replay.capacity 512 or more"),
+    # Three frames before the first step of each lane: 48 rows more.
+    ("env = { frame_stack = 4 }\nreplay = { capacity = 559, warmup = 500 }",
+     "replay too small (replay.capacity=559): one segment can take 560 rows. Set --replay.capacity 560 or more"),
     ("replay = { capacity = 600, warmup = 601 }",
      "warm-up never ends (replay.warmup=601): the replay holds 600 rows. Set --replay.warmup 300 or less"),
     ("stop.env_steps = 1000",

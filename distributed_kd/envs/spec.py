@@ -73,7 +73,7 @@ def _why_not(config: EnvConfig, error: Exception) -> Problem:
         return Problem("unknown environment", "env.id", config.id, "Gymnasium has no such id", fix)
     why = " ".join(str(error).split())
     return Problem("environment cannot be made", "env.id", config.id, f"{type(error).__name__}: {why}",
-                   "Mend --env.kwargs, or install what it needs")  # fmt: skip
+                   "Mend --env.kwargs or --env.evaluation_kwargs, or install what it needs")  # fmt: skip
 
 
 def read_spec(config: EnvConfig) -> EnvSpec:

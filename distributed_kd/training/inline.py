@@ -63,6 +63,8 @@ def _train(run: Run) -> Evaluation | None:
                 run.evaluated(evaluation, cores=1, env_steps=asked_at)
             if run.checkpoint_timer.due:
                 save()
+        if not run.stop and (priorities := learner.priorities()) is not None:
+            journal.counted(replay.prioritise(priorities))  # nobody will ask for more batches, with which they would go back
         save()
         if run.stop:
             return None
