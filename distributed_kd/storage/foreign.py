@@ -1,4 +1,4 @@
-"""Files with the networks of other programs, read as the parameters of our `MLP`. Nothing in them is ever run.
+"""Files with the networks of other programs, read as the parameters of our `mlp`. Nothing in them is ever run.
 
 A zip's JSON is read and its base64 pickles are passed over; what PyTorch wrote is read with weights_only=True, which makes
 tensors and nothing else. Which path is read as what, and runs of our own, are in `sources.py`.
@@ -106,7 +106,7 @@ def read_stable_baselines(path: Path) -> Parameters:
 
 
 def matched(shapes: Shapes) -> dict[str, str]:
-    """The parameters of an `MLP`, first layer to last, and what each is called in a file that holds these shapes.
+    """The parameters of an `mlp`, first layer to last, and what each is called in a file that holds these shapes.
 
     Raises Unusable where they are not one network of linear layers, each taking what the one before it gives.
     """
@@ -164,7 +164,7 @@ def check_size(path: Path) -> None:
 
 
 def _layers(names: Iterable[str]) -> dict[str, str]:
-    """What the linear layers are called in our `MLP`, and what in the file, first to last."""
+    """What the linear layers are called in our `mlp`, and what in the file, first to last."""
     chains: dict[str, set[int]] = {}
     for name in names:
         if match := _NUMBERED.fullmatch(name):

@@ -19,8 +19,9 @@ from distributed_kd.config import CheckpointConfig, DataConfig, EvaluationConfig
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.students import Student
 from distributed_kd.network_config import NetworkConfig
-from distributed_kd.networks.mlp import MLP
+from distributed_kd.networks import build
 from distributed_kd.policy_config import TeacherConfig
+from distributed_kd.records import EnvSpec
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import policy_parameters
@@ -111,7 +112,7 @@ def bytes_of(path) -> dict[str, str]:
 
 
 def network_of(path, name, *hidden):
-    network = MLP(4, hidden, 2)
+    network = build(NetworkConfig(hidden=hidden), EnvSpec("", (4,), "float32", 2))
     saved = policy_parameters(newest(path).parts["learner"], name)
     network.load_state_dict({key: torch.as_tensor(value) for key, value in saved.items()})
     return network
