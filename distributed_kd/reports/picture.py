@@ -10,16 +10,19 @@ from matplotlib.figure import Figure
 
 from distributed_kd.storage.files import CONTROL
 
-COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4fa3", "#b8860b")
+COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4fa3", "#b8860b", "#17a2a2", "#d1478c", "#6b6b6b", "#8a5a3c", "#2f3e9e")
+FEW = 4
+"""Groups that are named within the picture; more of them would hide it, and are named beside it"""
 
 
 def draw(groups: Mapping[str, Sequence[dict]], path: Path) -> None:
     """Write a picture (SVG or PNG by its ending) of the summaries of runs: a line per group, by name, over its runs' mean.
 
-    Each run's students are dots; with several runs the band is their lowest to highest.
+    Each run's students are dots; with several runs, by seed, the band is their lowest to highest.
     """
     with matplotlib.rc_context({"svg.hashsalt": "distributed_kd", "font.size": 10}):
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        few = len(groups) <= FEW
+        figure = Figure(figsize=(7.2 if few else 10.0, 4.2), layout="constrained")
         axes = figure.add_subplot()
         drawn = [
             _line(axes, name, runs, colour)
@@ -36,7 +39,8 @@ def draw(groups: Mapping[str, Sequence[dict]], path: Path) -> None:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]), top=max(1.1, axes.get_ylim()[1]))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        for text in axes.legend(loc="lower right", frameon=False).get_texts():
+        beside = {"loc": "lower right"} if few else {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        for text in axes.legend(**beside, frameon=False).get_texts():
             text.set_parse_math(False)  # a name is a name, whatever it holds
         axes.set_title("How small can the network be?", loc="left")
         # No date, so that the same runs give the same file.
@@ -52,7 +56,7 @@ def _line(axes, name: str, runs: Sequence[dict], colour: str) -> bool:
             if score is not None and np.isfinite(score):
                 scores[student["parameter_share"]].append(score)
     shares = sorted(scores)
-    label = CONTROL.sub("", name) + (f", {len(runs)} seeds (band: lowest to highest)" if len(runs) > 1 else "")
+    label = CONTROL.sub("", name) + (f", {len(runs)} seeds" if len(runs) > 1 else "")
     axes.plot(shares, [np.mean(scores[share]) for share in shares], color=colour, marker="o", label=label)
     for share in shares:
         axes.scatter([share] * len(scores[share]), scores[share], color=colour, alpha=0.35, s=14)
