@@ -11,7 +11,9 @@ from distributed_kd import presets
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.mark.parametrize(("preset", "least_return"), [("cartpole", 475.0), ("acrobot", -100.0), ("mountaincar", -120.0)])
+@pytest.mark.parametrize(
+    ("preset", "least_return"), [("cartpole", 475.0), ("acrobot", -100.0), ("mountaincar", -110.0), ("lunarlander", 150.0)]
+)
 def test_teacher_and_larger_students_of_a_preset_are_good(tmp_path: Path, preset: str, least_return: float):
     run = launch("train", preset, "--out", "run", cwd=tmp_path, seconds=900)
 
