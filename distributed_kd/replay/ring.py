@@ -39,10 +39,6 @@ class Ring:
         """Rows that are steps, counted in the ring itself."""
         return int(np.count_nonzero(self.rows["is_step"]))
 
-    @property
-    def bytes_per_row(self) -> float:
-        return sum(column.nbytes for column in self.rows.values()) / self.capacity
-
     def write(self, segment: Segment) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Copy a segment's rows over the oldest ones.
 

@@ -220,6 +220,11 @@ def folders_of_runs(place: Path) -> set[str]:
 
 @pytest.mark.parametrize(("code", "words", "lines"), [(code, words, lines) for code, words, *lines in TABLE])
 def test_a_fault_is_told_in_one_line(code, words, lines, place, capsys):
+    check_told(code, words, lines, place, capsys)
+
+
+def check_told(code, words, lines, place, capsys):
+    """A command ends with this code, tells exactly these lines and leaves no folder behind."""
     before = folders_of_runs(place)
     assert main(words.split()) == code
     assert capsys.readouterr().err.splitlines() == [f"error: {line}" for line in lines]

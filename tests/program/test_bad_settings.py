@@ -1,9 +1,7 @@
 """Settings of environments, networks, values and priorities that cannot be: told like all else a user can get wrong."""
 
 import pytest
-from test_bad_input import AT_LEAST_1, folders_of_runs
-
-from distributed_kd.cli import main
+from test_bad_input import AT_LEAST_1, check_told
 
 UNKNOWN = "unknown environment (env.id={}): Gymnasium has no such id. Did you mean {}?"
 ABOVE_0 = "it must be a finite number above 0."
@@ -121,7 +119,4 @@ TABLE = [
 
 @pytest.mark.parametrize(("code", "words", "lines"), [(code, words, lines) for code, words, *lines in TABLE])
 def test_a_fault_is_told_in_one_line(code, words, lines, place, capsys):
-    before = folders_of_runs(place)
-    assert main(words.split()) == code
-    assert capsys.readouterr().err.splitlines() == [f"error: {line}" for line in lines]
-    assert folders_of_runs(place) == before
+    check_told(code, words, lines, place, capsys)
