@@ -21,6 +21,7 @@ usage: python launch.py COMMAND [...]
   evaluate RUN --policy NAME [--episodes N] [--video DIR]    play full greedy episodes with saved weights
   dataset RUN --states N --out FILE.npz                      draw a fixed set of states, for train --data FILE.npz
   networks [PRESET | FILE.toml] [--json]                     what each network of a run costs, before it is trained
+  bench [NAME ...] [--json FILE]                             what this machine can do, beside bare limits and peers
   presets                                                    list the presets
   doctor                                                     tell whether this machine can run, and what is missing
 

@@ -158,4 +158,5 @@ COMMANDS = {
     "networks": queries.show_networks,
     "presets": queries.list_presets,
     "doctor": queries.doctor,
+    "bench": queries.bench,
 }

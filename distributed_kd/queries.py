@@ -1,5 +1,6 @@
 """The commands that train nothing, one function each: they look at a run, a run file or the machine."""
 
+import argparse
 import textwrap
 from pathlib import Path
 
@@ -122,3 +123,35 @@ def doctor(words: list[str]) -> int:
     from distributed_kd.training.doctor import examine
 
     return examine(asked.address)
+
+
+def bench(words: list[str]) -> int:
+    """`bench [NAME ...] [--json FILE] [--repeats N] [--seconds S] [--address ADDRESS]`."""
+    from distributed_kd import bench as benchmarks
+    from distributed_kd.bench.figures import Options
+
+    about = "\n".join(f"  {name:9} {what}" for name, what in benchmarks.ABOUT.items())
+    parser = Parser(
+        prog="python launch.py bench",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"Measure what this machine or cluster can do.\n\n{about}",
+        epilog=f"Without a name: {', '.join(benchmarks.USUAL)}. Leave the machine alone meanwhile.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run")
+    parser.add_argument("--json", metavar="FILE", help="write all figures into this file too")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds, of which medians are taken (default: 5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn in a round, about (default: 1)")
+    parser.add_argument("--address", help="a running Ray cluster to measure instead of this machine")
+    asked = parser.parse_args(words)
+    for name in asked.names:
+        if name not in benchmarks.ABOUT:
+            close = run_file.nearest(name, benchmarks.ABOUT)
+            fix = f"Did you mean {close}?" if close else f"The benchmarks are {', '.join(benchmarks.ABOUT)}"
+            raise ConfigurationError(Problem("unknown benchmark", "bench", name, "there is none of this name", fix))
+    for key, value, least in (("repeats", asked.repeats, 1), ("seconds", asked.seconds, 0.01)):
+        if not value >= least:
+            fix = f"Set --{key} {least:g} or more"
+            raise ConfigurationError(Problem(f"bad {key}", key, value, f"it must be at least {least:g}", fix))
+    out = Path(asked.json) if asked.json else None
+    benchmarks.run(asked.names, Options(asked.repeats, asked.seconds, asked.address), out)
+    return 0

@@ -14,10 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from distributed_kd.errors import RunError
+from distributed_kd.reports.benchmarks import benchmarks
 from distributed_kd.reports.comparison import compared, published_order
 from distributed_kd.reports.curves import Curve, read_curves
 from distributed_kd.reports.groups import Finished, Groups, finished
 from distributed_kd.reports.learning_curves import draw_curves
+from distributed_kd.reports.machine import processor
 from distributed_kd.reports.picture import draw
 from distributed_kd.reports.tables import each_run, over_seeds, speed
 
@@ -42,10 +44,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="the Markdown file; without it, standard output")
     parser.add_argument("--picture", type=Path, help="score against size over all runs, SVG or PNG")
     parser.add_argument("--curves", type=Path, help="returns over environment steps, SVG or PNG")
+    parser.add_argument("--bench", type=Path, nargs="*", default=(), help="files of bench --json")
     parser.add_argument("--note", default="", help="what a reader must know of how the runs were made")
     asked = parser.parse_args(argv)
     try:
         groups = finished(asked.folders)
+        speeds = benchmarks(asked.bench)
     except RunError as error:
         print(*(f"error: {line}" for line in error.lines), sep="\n", file=sys.stderr)
         return error.exit_code
@@ -55,7 +59,7 @@ def main(argv: list[str]) -> int:
     if asked.curves:
         asked.curves.parent.mkdir(parents=True, exist_ok=True)
         draw_curves(with_curves(groups), asked.curves)
-    text = markdown(groups, asked.note)
+    text = "\n".join(part for part in (markdown(groups, asked.note), speeds) if part)
     if asked.out:
         asked.out.write_text(text)
     else:
@@ -112,17 +116,9 @@ def _machine(runs: list[Finished]) -> str:
     dates = sorted({datetime.fromtimestamp(run.folder.summary_file.stat().st_mtime, UTC).date().isoformat() for run in runs})
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "gymnasium", "numpy"))
     return (
-        f"Machine: {_processor()}, {os.cpu_count()} cores, no GPU used by a run unless said; Python "
+        f"Machine: {processor()}, {os.cpu_count()} cores, no GPU used by a run unless said; Python "
         f"{platform.python_version()}, {packages}. Runs of {dates[0]}{f' to {dates[-1]}' if len(dates) > 1 else ''} (UTC).\n"
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":
