@@ -18,7 +18,7 @@ from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Te
 from distributed_kd.learning.temperature import AutoTemperature
 from distributed_kd.maths.priorities import corrected_weights
 from distributed_kd.maths.statistics import normalised_score
-from distributed_kd.networks import layer_shapes, to_flat
+from distributed_kd.networks import common_input, layer_shapes, to_flat
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, Priorities, State, Weights
 from distributed_kd.student_config import StudentConfig
@@ -49,6 +49,7 @@ class Learner:
         self._device, self._warmup = device, {name: config.warmup for name, config in students.items()}
         for network in networks.values():
             network.to(device)
+        self._input = common_input(list(networks.values()), spec)
         self.teacher = _teacher(networks["teacher"], teacher, tuple(students), importance, seeds["teacher"])
         teacher_shapes = layer_shapes(networks["teacher"], spec)
         self.students = {}
@@ -79,7 +80,8 @@ class Learner:
         if measure:
             self._log("teacher", learned.logged)
         taught = steps if batch.students is None else self._seen(batch.students)
-        lesson = self.teacher.lesson(taught.observation)
+        # The teacher went through its own batch for its update: once is enough, before that update or behind it.
+        lesson = learned.lesson if taught is steps and learned.lesson else self.teacher.lesson(taught.observation)
         if self._importance and batch.students is None:
             lesson = replace(lesson, weight=corrected_weights(taught.oversampling))
         own = {name: self._seen(one) for name, one in batch.own.items()}
@@ -95,15 +97,16 @@ class Learner:
         Only those that the teacher learns from do: what students are given beside them must not move what it sees.
         """
         steps = Steps.of(batch, self._device)
-        if self._normaliser is None:
-            return steps
-        if follow:
+        if self._normaliser and follow:
             self._normaliser.follow(steps.observation)
-        return self._normaliser.applied(steps)
+        return replace(steps, observation=self.seen(steps.observation), next_observation=self.seen(steps.next_observation))
 
     def seen(self, observation: Tensor) -> Tensor:
-        """Observations [B, *input_shape] as the networks see them; nothing is learned of what they look like."""
-        return observation if self._normaliser is None else self._normaliser.seen(observation)
+        """Observations [B, *input_shape] as the networks see them; nothing is learned of what they look like.
+
+        They come in the form that all networks can take as it is, so that each of them need not convert them again.
+        """
+        return self._input.prepared(observation if self._normaliser is None else self._normaliser.seen(observation))
 
     def priorities(self) -> Priorities | None:
         """Of all steps learned from since the last call, in the order of learning; None where there are none.

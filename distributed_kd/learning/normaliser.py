@@ -1,13 +1,10 @@
 """The one account of what observations look like, by which a teacher and all of its students see them."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distributed_kd.learning.lesson import Steps
 from distributed_kd.maths.normalisation import merged, normalised
 from distributed_kd.records import EnvSpec, State
 
@@ -41,10 +38,6 @@ class Normaliser:
     def seen(self, observation: Tensor) -> Tensor:
         """Observations as the networks see them."""
         return normalised(observation, self._normal)
-
-    def applied(self, steps: Steps) -> Steps:
-        """The same steps, with observations as the networks see them."""
-        return replace(steps, observation=self.seen(steps.observation), next_observation=self.seen(steps.next_observation))
 
     @property
     def normal(self) -> NDArray[np.float32]:

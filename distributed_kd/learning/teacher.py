@@ -35,10 +35,14 @@ class Importance:
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of an update: 0-d tensors to log, and the priority [B] of each of its steps, None where none was learned."""
+    """What came of an update: 0-d tensors to log, the priority [B] of each of its steps, None where none was learned.
+
+    `lesson` is what is taught of the batch's observations, where the update came by it.
+    """
 
     logged: dict[str, Tensor]
     priority: Tensor | None
+    lesson: Lesson | None = None
 
 
 class Teacher:
@@ -63,7 +67,10 @@ class Teacher:
         self.updates = 0
 
     def update(self, steps: Steps, progress: float) -> Learned:
-        """One update from a batch."""
+        """One update from a batch; the lesson is of the network as it was before.
+
+        Where another copy of it teaches, or it learned under noise, there is no lesson to share.
+        """
         self._draw_noise()
         errors = self._values.errors(self.network, self._target.network, steps)
         weight = self._importance.weights(steps.oversampling, progress) if self._importance else None
@@ -74,8 +81,10 @@ class Teacher:
         self._target.follow(self.updates)
         if self._average:
             self._average.follow(self.updates)
-        logged = {"loss": loss.detach(), "grad_norm": norm, "q_mean": errors.q_mean}
-        return Learned(logged, priority(errors.size))
+        logged = {"loss": loss.detach(), "grad_norm": norm, "q_mean": errors.q.mean()}
+        shares = self._teaches is self.network and not (self._best or self._random)
+        lesson = Lesson(steps.observation, errors.q, errors.layers) if shares else None
+        return Learned(logged, priority(errors.size), lesson)
 
     def _draw_noise(self) -> None:
         if self._random:

@@ -18,11 +18,15 @@ from distributed_kd.policy_config import TeacherConfig
 
 @dataclass(frozen=True)
 class Errors:
-    """Of a batch: loss [B], what a step's priority goes by [B] (at least 0, detached), the mean of the Q-values, 0-d."""
+    """Of a batch: loss [B], what a step's priority goes by [B] (at least 0), and what the network said of the observations.
+
+    q [B, A] and the hidden `layers` are those of the forward that the loss was taken from; all but the loss are detached.
+    """
 
     loss: Tensor
     size: Tensor
-    q_mean: Tensor
+    q: Tensor
+    layers: tuple[Tensor, ...]
 
 
 class Values(Protocol):
@@ -40,9 +44,9 @@ class QValues:
     def errors(self, network: nn.Module, target_network: nn.Module, steps: Steps) -> Errors:
         with torch.no_grad():
             target = self._target(network, target_network, steps)
-        q_tm1 = network(steps.observation)
+        q_tm1, layers = network.trace(steps.observation)
         error = td_error(q_tm1, steps.action, target)
-        return Errors(huber(error), error.detach().abs(), q_tm1.detach().mean())
+        return Errors(huber(error), error.detach().abs(), q_tm1.detach(), _detached(layers))
 
     def _target(self, network: nn.Module, target_network: nn.Module, steps: Steps) -> Tensor:
         q_t = target_network(steps.next_observation)
@@ -70,16 +74,19 @@ class Distributions:
             q_t = network(steps.next_observation) if self._double else target_network.mean(each)
             chosen = each[rows, q_t.argmax(1)]
             target = self._target(target_network, chosen, steps)
-        taken = network.distribution(steps.observation)
-        q_mean = network.mean(taken.detach()).mean()
+        taken, layers = network.trace_outputs(steps.observation)
         loss = (distributional.c51_loss if self._is_c51 else distributional.quantile_loss)(taken[rows, steps.action], target)
-        return Errors(loss, loss.detach(), q_mean)
+        return Errors(loss, loss.detach(), network.mean(taken.detach()), _detached(layers))
 
     def _target(self, target_network: nn.Module, chosen: Tensor, steps: Steps) -> Tensor:
         if self._is_c51:
             likelihood = chosen.softmax(-1)
             return distributional.c51_target(likelihood, steps.n_step_return, steps.discount, target_network.support)
         return distributional.quantile_target(chosen, steps.n_step_return, steps.discount)
+
+
+def _detached(layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(layer.detach() for layer in layers)
 
 
 def values_of(config: TeacherConfig) -> Values:

@@ -1,6 +1,6 @@
 """Networks by name, how they are built from a seed, and their parameters as one flat vector."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import nn
 
 from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.networks.factory import from_factory
+from distributed_kd.networks.inputs import Image, Scaled
 from distributed_kd.networks.q_network import PLAIN, QNetwork
 from distributed_kd.records import EnvSpec
 
@@ -30,6 +31,12 @@ def layer_shapes(network: nn.Module, spec: EnvSpec) -> list[tuple[int, ...]]:
     device = next(network.parameters()).device
     _, layers = network.trace(torch.zeros((1, *spec.input_shape), device=device))
     return [tuple(layer.shape[1:]) for layer in layers]
+
+
+def common_input(networks: Sequence[nn.Module], spec: EnvSpec) -> Scaled:
+    """The input part whose `prepared` observations suit all of these networks: that of the first that reads images."""
+    modules = (module for network in networks for module in network.modules() if isinstance(module, Scaled))
+    return next((module for module in modules if isinstance(module, Image)), Scaled(spec))
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -58,12 +58,17 @@ class QNetwork(nn.Module):
 
         [B, width] of a linear layer behind its ReLU, [B, C, H, W] of a convolution behind its, or of a residual stack.
         """
+        outputs, hidden = self.trace_outputs(observation)
+        return self.mean(outputs), hidden
+
+    def trace_outputs(self, observation: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `trace`, but of a distribution the outputs are those of `distribution`."""
         features, hidden = self.input(observation), []
         for place, layer in enumerate(self.body):
             features = layer(features)
             if place in self._hidden:
                 hidden.append(features)
-        return self.mean(self._outputs(features)), tuple(hidden)
+        return self._outputs(features), tuple(hidden)
 
     def mean(self, outputs: Tensor) -> Tensor:
         """What `distribution` gives, [B, A, N], as Q-values [B, A]; Q-values as they are."""

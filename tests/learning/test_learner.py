@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from learning_samples import FIVE_STUDENTS, as_stored, batches, learner_of, to_bytes, trained
+from learning_samples import FIVE_STUDENTS, as_stored, batches, learner_of, steps, to_bytes, trained
 
 from distributed_kd.errors import DivergedError
 from distributed_kd.learning.learner import MEASURE_EVERY
@@ -28,7 +28,7 @@ def test_a_student_learns_alone_as_among_five(name):
     assert to_bytes(alone)[name] != to_bytes(learner_of([name]))[name]
 
 
-def test_students_learn_from_the_teacher_as_it_is_after_its_update():
+def test_students_learn_from_what_the_teacher_said_in_its_own_update():
     config = StudentConfig(temperature=0.5)
     learner, (batch,) = learner_of({"tiny": config}, TeacherConfig(learning_rate=0.1, target_update=1000)), batches(1)
     observation = torch.tensor(batch.observation)
@@ -37,17 +37,25 @@ def test_students_learn_from_the_teacher_as_it_is_after_its_update():
     learner.update(batch, 0.0)
     new_q = learner.teacher.lesson(observation).q
     loss = learner.losses()["tiny"]["loss"]
-    assert loss == pytest.approx(kl(student, new_q, 0.5).item(), rel=1e-4)
-    assert loss != pytest.approx(kl(student, old_q, 0.5).item(), rel=1e-2)
+    assert loss == pytest.approx(kl(student, old_q, 0.5).item(), rel=1e-4)
+    assert loss != pytest.approx(kl(student, new_q, 0.5).item(), rel=1e-2)
 
 
 def test_one_teacher_forward_serves_all_students(monkeypatch):
     learner = learner_of(FIVE_STUDENTS)
     asked = []
-    lesson = learner.teacher.lesson
-    monkeypatch.setattr(learner.teacher, "lesson", lambda observation: asked.append(1) or lesson(observation))
+    trace = learner.teacher.network.trace
+    monkeypatch.setattr(learner.teacher.network, "trace", lambda observation: asked.append(1) or trace(observation))
     trained(learner, batches(3))
-    assert len(asked) == 3
+    assert len(asked) == 3  # and it is the one that its own update took
+
+
+@pytest.mark.parametrize("teaches", ["target", "average", "best"])
+def test_where_another_copy_teaches_it_is_asked_itself(teaches):
+    config = TeacherConfig(learning_rate=0.1, target_update=1000, teaches=teaches, average_rate=0.01)
+    learner, (batch,) = learner_of({"tiny": StudentConfig(temperature=0.5)}, config), batches(1)
+    learned = learner.teacher.update(steps(batch), 0.0)
+    assert learned.lesson is None
 
 
 def test_weights_are_named_by_the_updates_and_stay_as_they_were_published():
