@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
+from distributed_kd.learning.together import Recruit, Together, gathered
 from distributed_kd.maths.priorities import corrected_weights
 from distributed_kd.maths.statistics import normalised_score
 from distributed_kd.networks import common_input, layer_shapes, to_flat
@@ -41,9 +43,10 @@ class Learner:
         device: torch.device,
         importance: Importance | None = None,
         normaliser: Normaliser | None = None,
+        together: Literal["auto", "loop", "together"] = "loop",
     ):
         """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
-        priority; `normaliser` where observations are seen by their mean and deviation."""
+        priority; `normaliser` where observations are seen by their mean and deviation; `together` as `learner.students`."""
         self._importance, self._normaliser = importance, normaliser
         self._errors: list[tuple[NDArray, Tensor]] = []
         self._device, self._warmup = device, {name: config.warmup for name, config in students.items()}
@@ -51,12 +54,10 @@ class Learner:
             network.to(device)
         self._input = common_input(list(networks.values()), spec)
         self.teacher = _teacher(networks["teacher"], teacher, tuple(students), importance, seeds["teacher"])
-        teacher_shapes = layer_shapes(networks["teacher"], spec)
-        self.students = {}
-        for name, config in students.items():
-            shapes = layer_shapes(networks[name], spec)
-            features = math.prod(shapes[-1] if shapes else spec.input_shape)
-            self.students[name] = Student(networks[name], config, shapes, teacher_shapes, features, seeds[name])
+        self._recruit = Recruit(students, seeds, layer_shapes(networks["teacher"], spec), spec)
+        self.students = {name: self._recruit(name, networks[name]) for name in students}
+        self._groups: list[Together] = []
+        self._undecided = "" if together == "loop" or teacher.is_peers else together
         self._temperature = AutoTemperature(device)
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
 
@@ -86,7 +87,16 @@ class Learner:
             lesson = replace(lesson, weight=corrected_weights(taught.oversampling))
         own = {name: self._seen(one) for name, one in batch.own.items()}
         temperature = self._temperature.follow(lesson.q, lesson.weight)
-        for name, student in self._begun():
+        if self._undecided:
+            self._groups = gathered(self.students, self._recruit, lesson, faster_only=self._undecided == "auto")
+            self._undecided = ""
+        begun = dict(self._begun())
+        for group in self._groups:
+            if group.names <= begun.keys():
+                for name, logged in group.update(lesson, temperature, progress, measure, taught).items():
+                    self._log(name, logged)
+                    del begun[name]
+        for name, student in begun.items():
             told = lesson.addressed_to(name)
             mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
             self._log(name, student.update(told, temperature, progress, measure, taught, mine))

@@ -1,6 +1,8 @@
 """The students: each learns from what the teacher says, apart from all others."""
 
 import math
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,19 @@ from distributed_kd.maths.targets import agreement, importance, target_entropy
 from distributed_kd.maths.temporal_difference import double_q_learning_target, td_loss
 from distributed_kd.records import State
 from distributed_kd.student_config import StudentConfig
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The loss 0-d of an update that is still to be done, and what is told of it."""
+
+    loss: Tensor
+    outputs: Tensor
+    """[B, A], detached"""
+    progress: float
+    """of the student's own schedules"""
+    temperatures: Temperatures
+    logged: dict[str, Tensor]
 
 
 class Student:
@@ -36,19 +51,19 @@ class Student:
         device = next(network.parameters()).device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._objective = Objective(config.terms, config.smoothing, shapes, teacher_shapes, features).to(device)
+            self.objective = Objective(config.terms, config.smoothing, shapes, teacher_shapes, features).to(device)
         self._config, self.network, self.updates = config, network, 0
-        self._trained = Trainable(
+        self.trained = Trainable(
             network,
             config.learning_rate,
             config.learning_rate_end,
             config.max_grad_norm,
             config.trainable,
-            extra=self._objective,
+            extra=self.objective,
         )
         self._target = Follower(network, config.target_update) if config.td_weight else None
         self._random = torch.Generator(device).manual_seed(seed)
-        self._began, self._score = 0.0, 0.0
+        self.began, self._score = 0.0, 0.0
 
     def update(
         self,
@@ -64,17 +79,29 @@ class Student:
         Returns 0-d tensors where `measure` asks for them, else nothing. Nothing is learned, and no update counted, while a
         student that learns from its own lanes alone waits for its first steps.
         """
-        if not self._objective.maps_batches and own is None:
+        attempt = self.attempt(lesson, auto_temperature, progress, steps, own)
+        if attempt is None:
             return {}
-        if not self.updates:
-            self._began = progress
-        progress = self._own(progress)
-        config = self._config
-        temperatures = Temperatures(config.temperature, auto_temperature, linear(1.0, config.temperature_end, 1.0, progress))
+        norm = self.trained.step(attempt.loss, attempt.progress)
+        return self.done(attempt, norm, lesson.q, measure)
+
+    def attempt(
+        self,
+        lesson: Lesson,
+        auto_temperature: Tensor,
+        progress: float,
+        steps: Steps | None = None,
+        own: tuple[Steps, Lesson] | None = None,
+    ) -> "Attempt | None":
+        """The loss of an update, of which nothing was learned yet; None while there is nothing to learn from."""
+        if not self.objective.maps_batches and own is None:
+            return None
+        progress = self.begin(progress)
+        config, temperatures = self._config, self.temperatures(auto_temperature, progress)
         share = self._distillation(progress) if lesson.heard else 0.0
         sight = Sight.through(self.network, self._noisy(lesson.observation, config.observation_noise))
-        told = self._told(lesson, temperatures)
-        loss = share * self._objective.from_teacher(sight, told, temperatures, progress)
+        told = self.told(lesson, temperatures)
+        loss = share * self.objective.from_teacher(sight, told, temperatures, progress)
         logged = {}
         if self._target and steps is not None:
             error = self._td_error(sight.outputs, steps, lesson.weight)
@@ -84,26 +111,61 @@ class Student:
             mine, said = own
             with torch.no_grad():
                 after = Sight.through(self.network, mine.next_observation)
-            seen, told = Sight.through(self.network, mine.observation), self._told(said, temperatures)
-            gradient = self._objective.from_own_steps(mine, seen, after, told, temperatures, share, progress)
+            seen, told = Sight.through(self.network, mine.observation), self.told(said, temperatures)
+            gradient = self.objective.from_own_steps(mine, seen, after, told, temperatures, share, progress)
             loss = loss + gradient
             logged["policy_gradient_loss"] = gradient.detach()
-        norm = self._trained.step(loss, progress)
+        if config.distillation != "constant":
+            logged["distillation"] = torch.tensor(share, device=loss.device)
+        return Attempt(loss, sight.outputs.detach(), progress, temperatures, logged)
+
+    def begin(self, progress: float) -> float:
+        """Progress of its own schedules, which begin with its first update."""
+        if not self.updates:
+            self.began = progress
+        return self._own(progress)
+
+    def temperatures(self, auto: Tensor, progress: float) -> Temperatures:
+        """At a progress of its own schedules."""
+        return Temperatures(self._config.temperature, auto, linear(1.0, self._config.temperature_end, 1.0, progress))
+
+    def done(self, attempt: "Attempt", norm: Tensor, taught: Tensor, measure: bool) -> dict[str, Tensor]:
+        """Count the update that `attempt` became; gives what is logged where `measure` asks for it.
+
+        `norm` of the gradient, 0-d; `taught` the teacher's Q-values [B, A].
+        """
         self.updates += 1
         if self._target:
             self._target.follow(self.updates)
         if not measure:
             return {}
-        temperature = torch.as_tensor(temperatures.of(), device=loss.device)
+        temperature = torch.as_tensor(attempt.temperatures.of(), device=norm.device)
         return {
-            "loss": loss.detach(),
+            "loss": attempt.loss.detach(),
             "grad_norm": norm,
             "temperature": temperature,
-            "teacher_entropy": target_entropy(lesson.q, temperature),
-            "agreement": agreement(sight.outputs.detach(), lesson.q),
-            **logged,
-            **({"distillation": torch.tensor(share, device=loss.device)} if config.distillation != "constant" else {}),
+            "teacher_entropy": target_entropy(taught, temperature),
+            "agreement": agreement(attempt.outputs, taught),
+            **attempt.logged,
         }
+
+    def key(self) -> Hashable | None:
+        """Equal in students of which one loss can be taken over the outputs of all; None in one that learns by itself.
+
+        Their networks may differ, and their steps: learning rates and clips.
+        """
+        config, first = self._config, StudentConfig()
+        by_itself = (
+            config.td_weight
+            or config.observation_noise
+            or config.target_noise
+            or config.distillation != "constant"
+            or not all(term.output_losses for term in config.terms)
+        )
+        if by_itself:
+            return None
+        own = ("network", "learning_rate", "learning_rate_end", "max_grad_norm", "drives", "start", "trainable")
+        return replace(config, **{name: getattr(first, name) for name in own})
 
     def in_its_last_phase(self, progress: float) -> bool:
         """It has begun, and all of its losses that begin later than the others have begun too."""
@@ -111,16 +173,17 @@ class Student:
 
     def _own(self, progress: float) -> float:
         """Progress of the student's own schedules at a progress of the run."""
-        return (progress - self._began) / (1.0 - self._began) if self._began < 1 else 1.0
+        return (progress - self.began) / (1.0 - self.began) if self.began < 1 else 1.0
 
     @torch.no_grad()
     def held_out_loss(self, lesson: Lesson, auto_temperature: Tensor) -> Tensor:
         """The loss, without noise and as at the end of the run, on a batch that is not learned from; 0-d."""
         temperatures = Temperatures(self._config.temperature, auto_temperature, self._config.temperature_end)
-        sight, told = Sight.through(self.network, lesson.observation), self._told(lesson, temperatures, noise=0.0)
-        return self._objective.from_teacher(sight, told, temperatures, progress=1.0)
+        sight, told = Sight.through(self.network, lesson.observation), self.told(lesson, temperatures, noise=0.0)
+        return self.objective.from_teacher(sight, told, temperatures, progress=1.0)
 
-    def _told(self, lesson: Lesson, temperatures: Temperatures, noise: float | None = None) -> Told:
+    def told(self, lesson: Lesson, temperatures: Temperatures, noise: float | None = None) -> Told:
+        """What the loss is taken against: the lesson with this student's importance, and its noise."""
         config = self._config
         weight = lesson.weight
         if config.importance != "none":
@@ -158,17 +221,17 @@ class Student:
 
     def state(self) -> State:
         return {
-            "trained": self._trained.state(),
+            "trained": self.trained.state(),
             "updates": self.updates,
-            "began": self._began,
+            "began": self.began,
             "score": self._score,
             "random": self._random.get_state(),
             "target": self._target.state() if self._target else None,
         }
 
     def restore(self, state: State) -> None:
-        self._trained.restore(state["trained"])
-        self.updates, self._began, self._score = state["updates"], state["began"], state["score"]
+        self.trained.restore(state["trained"])
+        self.updates, self.began, self._score = state["updates"], state["began"], state["score"]
         self._random.set_state(torch.as_tensor(state["random"]).cpu())
         if self._target:
             self._target.restore(state["target"])

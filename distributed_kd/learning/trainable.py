@@ -1,7 +1,8 @@
 """A network that trains alone: its own optimizer, its own gradient clip, its own learning rate over the run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,46 +29,89 @@ class Trainable:
     ):
         """`trainable` as in `selected`; `extra` trains along, but is no part of the network that acts."""
         self.network, self._extra = network, extra if extra is not None else nn.Module()
-        self._learning_rate, self._end, self._max_grad_norm = learning_rate, learning_rate_end, max_grad_norm
+        self._learning_rate, self._end, self.max_grad_norm = learning_rate, learning_rate_end, max_grad_norm
         chosen = selected(network, trainable)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in chosen)
-        parameters = [*chosen.values(), *self._extra.parameters()]
-        self.flat = nn.Parameter(as_one_vector(parameters))
-        self._gradient = torch.zeros_like(self.flat)
-        self.flat.grad = self._gradient
-        start = 0
-        for parameter in parameters:
-            end = start + parameter.numel()
-            parameter.grad = self._gradient[start:end].view_as(parameter)
-            start = end
-        self._adam = torch.optim.Adam([self.flat], lr=learning_rate, fused=True)
+        self._parameters = [*chosen.values(), *self._extra.parameters()]
+        self.flat = nn.Parameter(as_one_vector(self._parameters))
+        self._take(torch.zeros_like(self.flat))
+        self._adam = adam_of(self.flat, learning_rate)
+        self._moments = partial(moments_of, self._adam)
+
+    def _take(self, gradient: Tensor) -> None:
+        """Collect the gradients of all parameters in one vector [P]."""
+        self.flat.grad = gradient
+        for parameter, place in _parts(self._parameters):
+            parameter.grad = gradient[place].view_as(parameter)
+
+    @torch.no_grad()
+    def move(self, flat: Tensor, gradient: Tensor, moments: Callable[[], dict[str, Tensor]]) -> None:
+        """From now on live in vectors [P] of somebody else, who does the steps and tells the moments: for good."""
+        flat.copy_(self.flat)
+        self._moments = moments
+        self.flat = nn.Parameter(flat)
+        for parameter, place in _parts(self._parameters):
+            parameter.data = flat[place].view_as(parameter)
+        self._take(gradient)
+
+    def learning_rate(self, progress: float) -> float:
+        """At `progress` (0 to 1) of its schedules."""
+        return self._learning_rate * linear(1.0, self._end, 1.0, progress)
 
     def step(self, loss: Tensor, progress: float) -> Tensor:
         """One descent of a 0-d loss at `progress` (0 to 1) of its schedules; gives the gradient's norm before clipping."""
-        self._adam.param_groups[0]["lr"] = self._learning_rate * linear(1.0, self._end, 1.0, progress)
-        self._gradient.zero_()
+        self._adam.param_groups[0]["lr"] = self.learning_rate(progress)
+        gradient = self.flat.grad
+        gradient.zero_()
         loss.backward()
-        norm = torch.linalg.vector_norm(self._gradient)
-        self._gradient.mul_((self._max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+        norm = torch.linalg.vector_norm(gradient)
+        gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         self._adam.step()
         return norm
 
+    def moments(self) -> dict[str, Tensor]:
+        """Adam's own state: step 0-d, exp_avg and exp_avg_sq [P]; nothing before the first step."""
+        return self._moments()
+
     def state(self) -> State:
-        adam = self._adam.state_dict()["state"].get(0, {})
         return {
             "network": copied(self.network),
             "extra": copied(self._extra),
-            "adam": {name: value.clone() for name, value in adam.items()},
+            "adam": {name: value.clone() for name, value in self.moments().items()},
         }
 
     def restore(self, state: State) -> None:
-        """Go on from `state`. Raises RuntimeError where a shape does not fit."""
+        """Go on from `state`, before it moved anywhere. Raises RuntimeError where a shape does not fit."""
         refill(self.network, state["network"])
         refill(self._extra, state["extra"])
-        entry = {name: torch.as_tensor(value).clone() for name, value in state["adam"].items()}
-        groups = self._adam.state_dict()["param_groups"]
-        self._adam.load_state_dict({"state": {0: entry} if entry else {}, "param_groups": groups})
+        set_moments(self._adam, {name: torch.as_tensor(value) for name, value in state["adam"].items()})
+
+
+def adam_of(flat: nn.Parameter, learning_rate: float) -> torch.optim.Adam:
+    """Adam on one tensor (Kingma and Ba 2015, 1412.6980)."""
+    return torch.optim.Adam([flat], lr=learning_rate, fused=True)
+
+
+def moments_of(adam: torch.optim.Adam) -> dict[str, Tensor]:
+    """The state of its one tensor, as it is."""
+    return adam.state_dict()["state"].get(0, {})
+
+
+def set_moments(adam: torch.optim.Adam, moments: Mapping[str, Tensor]) -> None:
+    """Go on from a copy of these, or from the beginning where there are none."""
+    entry = {name: value.clone() for name, value in moments.items()}
+    groups = adam.state_dict()["param_groups"]
+    adam.load_state_dict({"state": {0: entry} if entry else {}, "param_groups": groups})
+
+
+def _parts(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[nn.Parameter, slice]]:
+    """Each parameter with its place in a vector of all."""
+    start = 0
+    for parameter in parameters:
+        end = start + parameter.numel()
+        yield parameter, slice(start, end)
+        start = end
 
 
 def selected(network: nn.Module, trainable: str) -> dict[str, nn.Parameter]:
@@ -95,9 +139,6 @@ def as_one_vector(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Lay parameters into one new vector [P], in their order, and make them views of it."""
     parameters: Sequence[nn.Parameter] = list(parameters)
     flat = torch.cat([parameter.reshape(-1) for parameter in parameters])
-    start = 0
-    for parameter in parameters:
-        end = start + parameter.numel()
-        parameter.data = flat[start:end].view_as(parameter)
-        start = end
+    for parameter, place in _parts(parameters):
+        parameter.data = flat[place].view_as(parameter)
     return flat

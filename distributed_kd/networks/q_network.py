@@ -76,6 +76,13 @@ class QNetwork(nn.Module):
             return c51_mean(outputs, self.support)
         return quantile_mean(outputs) if self._head.distribution == "quantile" else outputs
 
+    def plain_layers(self) -> list[nn.Linear] | None:
+        """Its layers where it is nothing but linear ones with a ReLU between each two, in the order of its parameters."""
+        linear = [*(layer for layer in self.body if isinstance(layer, nn.Linear)), self.advantage]
+        others = [layer for layer in self.body if not isinstance(layer, (nn.Linear, nn.ReLU))]
+        is_plain = not (others or self._head.dueling or self._head.noisy or self._head.distribution != "none")
+        return linear if is_plain else None
+
     def _outputs(self, features: Tensor) -> Tensor:
         advantage = self.advantage(features)
         if self._head.distribution != "none":

@@ -1,0 +1,254 @@
+"""Students that learn together: one backward, one optimizer and, where their networks are equal, one computation for all.
+
+A small network's update is bound by the number of operations, not by their size, so that several students cost little more
+than one. Each keeps its own learning rate, its own clip and its own moments, and what it learns is what it would learn
+alone but for rounding.
+"""
+
+import copy
+import math
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.objective import Sight, Told
+from distributed_kd.learning.students import Attempt, Student
+from distributed_kd.learning.trainable import adam_of, set_moments
+from distributed_kd.networks import layer_shapes
+from distributed_kd.networks.q_network import QNetwork
+from distributed_kd.records import EnvSpec
+from distributed_kd.student_config import StudentConfig
+
+
+TRIALS = 15
+"""Updates of which the median decides whether a group learns together or each by itself"""
+
+
+class Together:
+    """Students whose parameters are the rows of one matrix [K, P], each padded with zeros, as are their gradients.
+
+    Padding has no gradient and stays 0. So norms and clips by row, and Adam over all rows, are one operation each.
+    """
+
+    def __init__(self, students: Mapping[str, Student]):
+        """All of them as many updates old. From now on they learn here alone."""
+        # Equal networks that learn by the same loss stand side by side.
+        self._students = dict(sorted(students.items(), key=lambda item: (repr(item[1].key()), repr(layer_sizes(item[1])))))
+        ones = list(self._students.values())
+        flats = [one.trained.flat for one in ones]
+        shape = len(ones), max(flat.numel() for flat in flats)
+        self._flat, self._gradient = (torch.zeros(shape, device=flats[0].device) for _ in range(2))
+        # Adam with a rate of 1 moves this by what each student's own rate then scales.
+        self._moves = nn.Parameter(torch.zeros_like(self._flat))
+        self._moves.grad = self._gradient
+        self._adam = adam_of(self._moves, learning_rate=1.0)
+        if moments := [one.trained.moments() for one in ones if one.trained.moments()]:
+            assert len({float(one["step"]) for one in moments}) == 1 and len(moments) == len(ones), "of different ages"
+            joint = {name: self._padded([one[name] for one in moments]) for name in ("exp_avg", "exp_avg_sq")}
+            set_moments(self._adam, {"step": moments[0]["step"], **joint})
+        for row, one in enumerate(ones):
+            size = flats[row].numel()
+            one.trained.move(self._flat[row, :size], self._gradient[row, :size], partial(self._moments_of, row, size))
+        self._limit = torch.tensor([one.trained.max_grad_norm for one in ones], device=self._flat.device)
+        self._choirs, self._alone = self._parted()
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._students)
+
+    def _padded(self, vectors: Sequence[Tensor]) -> Tensor:
+        rows = torch.zeros_like(self._flat)
+        for row, vector in zip(rows, vectors, strict=True):
+            row[: vector.numel()] = vector
+        return rows
+
+    def _moments_of(self, row: int, size: int) -> dict[str, Tensor]:
+        state = self._adam.state.get(self._moves, {})
+        return {name: value if name == "step" else value[row, :size] for name, value in state.items()}
+
+    def _parted(self) -> tuple[list["Choir"], dict[str, Student]]:
+        """Those of which one loss is taken, and those with losses of their own."""
+        choirs, alone = [], {}
+        numbered = enumerate(self._students.items())
+        for key, members in groupby(numbered, key=lambda item: item[1][1].key()):
+            members = list(members)
+            if key is None:
+                alone |= dict(one for _, one in members)
+            else:
+                first = members[0][0]
+                rows = slice(first, first + len(members))
+                choirs.append(Choir(dict(one for _, one in members), self._flat[rows], self._gradient[rows]))
+        return choirs, alone
+
+    def update(
+        self, lesson: Lesson, auto_temperature: Tensor, progress: float, measure: bool, steps: Steps | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """One update of each student, as `Student.update`; gives what each logs, by name."""
+        attempts: dict[str, Attempt] = {}
+        losses = []
+        for choir in self._choirs:
+            loss, of_each = choir.attempt(lesson, auto_temperature, progress, measure)
+            losses.append(loss)
+            attempts |= of_each
+        for name, student in self._alone.items():
+            attempts[name] = student.attempt(lesson, auto_temperature, progress, steps)
+            losses.append(attempts[name].loss)
+        progresses = [attempts[name].progress for name in self._students]
+        norms = self._step(sum(losses[1:], start=losses[0]), progresses).unbind()
+        return {
+            name: student.done(attempts[name], norm, lesson.q, measure)
+            for (name, student), norm in zip(self._students.items(), norms, strict=True)
+        }
+
+    @torch.no_grad()
+    def _step(self, loss: Tensor, progresses: Sequence[float]) -> Tensor:
+        """One descent of each student on its part of the loss; gives the norms [K] of their gradients before clipping."""
+        self._gradient.zero_()
+        with torch.enable_grad():
+            loss.backward()
+        norms = torch.linalg.vector_norm(self._gradient, dim=1)
+        self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
+        self._moves.zero_()
+        self._adam.step()
+        rates = [one.trained.learning_rate(at) for one, at in zip(self._students.values(), progresses, strict=True)]
+        self._flat.addcmul_(self._moves, torch.tensor(rates, device=norms.device).unsqueeze(1))
+        return norms
+
+
+@dataclass(frozen=True)
+class Recruit:
+    """Makes a student of a network."""
+
+    configs: Mapping[str, StudentConfig]
+    seeds: Mapping[str, int]
+    teacher_shapes: list[tuple[int, ...]]
+    """of the hidden layers of the teacher"""
+    spec: EnvSpec
+
+    def __call__(self, name: str, network: nn.Module) -> Student:
+        shapes = layer_shapes(network, self.spec)
+        features = math.prod(shapes[-1] if shapes else self.spec.input_shape)
+        return Student(network, self.configs[name], shapes, self.teacher_shapes, features, self.seeds[name])
+
+
+def gathered(students: Mapping[str, Student], recruit: Recruit, lesson: Lesson, faster_only: bool) -> list[Together]:
+    """Groups of students that learn together from now on; the others go on by themselves.
+
+    A group is of one age, and none is in it that learns from its own lanes. With `faster_only` both ways are tried on
+    copies that learn from `lesson`, and the faster one is taken.
+    """
+    by_age: dict[Hashable, dict[str, Student]] = defaultdict(dict)
+    for name, one in students.items():
+        config = recruit.configs[name]
+        if not config.learns_from_own_lanes:
+            by_age[config.warmup, one.updates, one.began][name] = one
+    groups = [group for group in by_age.values() if len(group) > 1]
+    if faster_only:
+        groups = [group for group in groups if _is_faster(group, recruit, lesson)]
+    return [Together(group) for group in groups]
+
+
+def _is_faster(group: Mapping[str, Student], recruit: Recruit, lesson: Lesson) -> bool:
+    def copies() -> dict[str, Student]:
+        return {name: recruit(name, copy.deepcopy(one.network)) for name, one in group.items()}
+
+    temperature = torch.ones((), device=lesson.q.device)
+    apart, joined = copies(), Together(copies())
+
+    def each_by_itself() -> None:
+        for one in apart.values():
+            one.update(lesson, temperature, 0.0, measure=False)
+
+    ways = (each_by_itself, lambda: joined.update(lesson, temperature, 0.0, measure=False))
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(TRIALS + 1):
+        for way, taken in zip(ways, times, strict=True):
+            began = time.perf_counter()
+            way()
+            if lesson.q.is_cuda:
+                torch.cuda.synchronize(lesson.q.device)
+            taken.append(time.perf_counter() - began)
+    loop, together = (statistics.median(taken[1:]) for taken in times)  # the first trial warms up
+    return together < loop
+
+
+class Choir:
+    """Students that learn by the same loss, so that it is taken once, over the outputs of all of them."""
+
+    def __init__(self, students: Mapping[str, Student], flat: Tensor, gradient: Tensor):
+        """`flat` and `gradient` [K, P] hold their parameters, row by row, equal networks side by side."""
+        self._students = dict(students)
+        self._leader = next(iter(self._students.values()))
+        self._networks: list[nn.Module] = []
+        row = 0
+        for sizes, equals in groupby(self._students.values(), key=layer_sizes):
+            ones = list(equals)
+            rows = slice(row, row + len(ones))
+            stacked = sizes is not None and len(ones) > 1
+            self._networks += [Stack(sizes, flat[rows], gradient[rows])] if stacked else [one.network for one in ones]
+            row += len(ones)
+
+    def attempt(
+        self, lesson: Lesson, auto_temperature: Tensor, progress: float, measure: bool
+    ) -> tuple[Tensor, dict[str, Attempt]]:
+        """The sum of their losses, 0-d, and of each what is told of it: its own loss only where `measure` asks for it."""
+        progress = [one.begin(progress) for one in self._students.values()][0]  # of one age, so all alike
+        temperatures = self._leader.temperatures(auto_temperature, progress)
+        outputs = [network(lesson.observation) for network in self._networks]
+        outputs = outputs[0].flatten(0, -2) if len(outputs) == 1 else torch.cat([one.flatten(0, -2) for one in outputs])
+        told, count = self._leader.told(lesson, temperatures), len(self._students)
+        weight = None if told.weight is None else told.weight.repeat(count)
+        joint = Told(told.q.repeat(count, 1), (), weight)
+        loss = self._loss(outputs, joint, temperatures, progress)
+        each = outputs.detach().unflatten(0, (count, -1))
+        attempts = {}
+        for name, own in zip(self._students, each, strict=True):
+            # The losses are means over states, so the sum over students is their number times the mean over all.
+            its_loss = self._loss(own, told, temperatures, progress) if measure else loss
+            attempts[name] = Attempt(its_loss, own, progress, temperatures, {})
+        return count * loss, attempts
+
+    def _loss(self, outputs: Tensor, told: Told, temperatures, progress: float) -> Tensor:
+        sight = Sight(outputs, (), outputs)  # no loss of theirs looks at layers or features
+        return self._leader.objective.from_teacher(sight, told, temperatures, progress)
+
+
+class Stack(nn.Module):
+    """Equal networks of linear layers as one: each layer a product [K, B, in] x [K, in, out]."""
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], flat: Tensor, gradient: Tensor):
+        """Its parameters are `flat` [K, P] and their gradients `gradient`; `sizes` (in, out) of each layer."""
+        super().__init__()
+        self._rows = nn.Parameter(flat)
+        self._rows.grad = gradient
+        self._shapes = [shape for fan_in, fan_out in sizes for shape in ((fan_out, fan_in), (1, fan_out))]
+        parts = [height * width for height, width in self._shapes]
+        # Cut in one operation, so that its backward joins the gradients in one.
+        self._parts = [*parts, flat.shape[1] - sum(parts)]
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[B, *input_shape] -> the outputs of all [K, B, A]."""
+        count = len(self._rows)
+        cut = self._rows.split(self._parts, dim=1)
+        layers = [part.view(count, *shape) for part, shape in zip(cut, self._shapes, strict=False)]
+        features = observation.to(torch.float32).flatten(1).expand(count, -1, -1)
+        for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+            features = torch.relu(torch.baddbmm(bias, features, weight.transpose(1, 2)))
+        return torch.baddbmm(layers[-1], features, layers[-2].transpose(1, 2))
+
+
+def layer_sizes(student: Student) -> tuple[tuple[int, int], ...] | None:
+    """(in, out) of each linear layer of a network that is nothing but these and ReLU, all of it in training; else None."""
+    network = student.network
+    if not isinstance(network, QNetwork) or not all(one.requires_grad for one in network.parameters()):
+        return None
+    linear = network.plain_layers()
+    return None if linear is None else tuple((one.in_features, one.out_features) for one in linear)
