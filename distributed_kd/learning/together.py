@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.objective import Sight, Told
 from distributed_kd.learning.students import Attempt, Student
-from distributed_kd.learning.trainable import adam_of, set_moments
+from distributed_kd.learning.trainable import Adam
 from distributed_kd.networks import layer_shapes
+from distributed_kd.networks.plain import EqualNetworks, PlainNetworks, Sizes
 from distributed_kd.networks.q_network import QNetwork
 from distributed_kd.records import EnvSpec
 from distributed_kd.student_config import StudentConfig
-
 
 TRIALS = 15
 """Updates of which the median decides whether a group learns together or each by itself"""
@@ -41,19 +41,18 @@ class Together:
     def __init__(self, students: Mapping[str, Student]):
         """All of them as many updates old. From now on they learn here alone."""
         # Equal networks that learn by the same loss stand side by side.
-        self._students = dict(sorted(students.items(), key=lambda item: (repr(item[1].key()), repr(layer_sizes(item[1])))))
+        self._students = dict(sorted(students.items(), key=lambda item: _place(item[1])))
         ones = list(self._students.values())
         flats = [one.trained.flat for one in ones]
         shape = len(ones), max(flat.numel() for flat in flats)
         self._flat, self._gradient = (torch.zeros(shape, device=flats[0].device) for _ in range(2))
         # Adam with a rate of 1 moves this by what each student's own rate then scales.
-        self._moves = nn.Parameter(torch.zeros_like(self._flat))
-        self._moves.grad = self._gradient
-        self._adam = adam_of(self._moves, learning_rate=1.0)
+        self._moves = torch.zeros_like(self._flat)
+        self._adam = Adam(self._moves)
         if moments := [one.trained.moments() for one in ones if one.trained.moments()]:
             assert len({float(one["step"]) for one in moments}) == 1 and len(moments) == len(ones), "of different ages"
             joint = {name: self._padded([one[name] for one in moments]) for name in ("exp_avg", "exp_avg_sq")}
-            set_moments(self._adam, {"step": moments[0]["step"], **joint})
+            self._adam.restore({"step": moments[0]["step"], **joint})
         for row, one in enumerate(ones):
             size = flats[row].numel()
             one.trained.move(self._flat[row, :size], self._gradient[row, :size], partial(self._moments_of, row, size))
@@ -71,8 +70,8 @@ class Together:
         return rows
 
     def _moments_of(self, row: int, size: int) -> dict[str, Tensor]:
-        state = self._adam.state.get(self._moves, {})
-        return {name: value if name == "step" else value[row, :size] for name, value in state.items()}
+        moments = self._adam.moments()
+        return {name: value if name == "step" else value[row, :size] for name, value in moments.items()}
 
     def _parted(self) -> tuple[list["Choir"], dict[str, Student]]:
         """Those of which one loss is taken, and those with losses of their own."""
@@ -117,7 +116,7 @@ class Together:
         norms = torch.linalg.vector_norm(self._gradient, dim=1)
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
         self._moves.zero_()
-        self._adam.step()
+        self._adam.step(self._moves, self._gradient, learning_rate=1.0)
         rates = [one.trained.learning_rate(at) for one, at in zip(self._students.values(), progresses, strict=True)]
         self._flat.addcmul_(self._moves, torch.tensor(rates, device=norms.device).unsqueeze(1))
         return norms
@@ -187,68 +186,56 @@ class Choir:
         """`flat` and `gradient` [K, P] hold their parameters, row by row, equal networks side by side."""
         self._students = dict(students)
         self._leader = next(iter(self._students.values()))
-        self._networks: list[nn.Module] = []
-        row = 0
-        for sizes, equals in groupby(self._students.values(), key=layer_sizes):
-            ones = list(equals)
-            rows = slice(row, row + len(ones))
-            stacked = sizes is not None and len(ones) > 1
-            self._networks += [Stack(sizes, flat[rows], gradient[rows])] if stacked else [one.network for one in ones]
-            row += len(ones)
+        ones = list(self._students.values())
+        plain = [one for one in ones if layer_sizes(one)]  # they stand first
+        self._others = [one.network for one in ones[len(plain) :]]
+        members, row = [], 0
+        for sizes, equals in groupby(plain, key=layer_sizes):
+            rows = slice(row, row + len(list(equals)))
+            members.append(EqualNetworks(sizes, flat[rows], gradient[rows]))
+            row = rows.stop
+        self._plain = PlainNetworks(members) if members else None
+        self._input = ones[0].network.input
 
     def attempt(
         self, lesson: Lesson, auto_temperature: Tensor, progress: float, measure: bool
     ) -> tuple[Tensor, dict[str, Attempt]]:
         """The sum of their losses, 0-d, and of each what is told of it: its own loss only where `measure` asks for it."""
-        progress = [one.begin(progress) for one in self._students.values()][0]  # of one age, so all alike
+        progress, *_ = [one.begin(progress) for one in self._students.values()]  # of one age, so all alike
         temperatures = self._leader.temperatures(auto_temperature, progress)
-        outputs = [network(lesson.observation) for network in self._networks]
-        outputs = outputs[0].flatten(0, -2) if len(outputs) == 1 else torch.cat([one.flatten(0, -2) for one in outputs])
+        outputs = self._outputs(lesson.observation)
         told, count = self._leader.told(lesson, temperatures), len(self._students)
         weight = None if told.weight is None else told.weight.repeat(count)
         joint = Told(told.q.repeat(count, 1), (), weight)
-        loss = self._loss(outputs, joint, temperatures, progress)
-        each = outputs.detach().unflatten(0, (count, -1))
+        loss = self._loss(outputs.flatten(0, 1), joint, temperatures, progress)
         attempts = {}
-        for name, own in zip(self._students, each, strict=True):
+        for name, own in zip(self._students, outputs.detach(), strict=True):
             # The losses are means over states, so the sum over students is their number times the mean over all.
             its_loss = self._loss(own, told, temperatures, progress) if measure else loss
             attempts[name] = Attempt(its_loss, own, progress, temperatures, {})
         return count * loss, attempts
+
+    def _outputs(self, observation: Tensor) -> Tensor:
+        """Of all students, [K, B, A]."""
+        outputs = [self._plain(self._input(observation))] if self._plain else []
+        outputs += [network(observation).unsqueeze(0) for network in self._others]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _loss(self, outputs: Tensor, told: Told, temperatures, progress: float) -> Tensor:
         sight = Sight(outputs, (), outputs)  # no loss of theirs looks at layers or features
         return self._leader.objective.from_teacher(sight, told, temperatures, progress)
 
 
-class Stack(nn.Module):
-    """Equal networks of linear layers as one: each layer a product [K, B, in] x [K, in, out]."""
-
-    def __init__(self, sizes: Sequence[tuple[int, int]], flat: Tensor, gradient: Tensor):
-        """Its parameters are `flat` [K, P] and their gradients `gradient`; `sizes` (in, out) of each layer."""
-        super().__init__()
-        self._rows = nn.Parameter(flat)
-        self._rows.grad = gradient
-        self._shapes = [shape for fan_in, fan_out in sizes for shape in ((fan_out, fan_in), (1, fan_out))]
-        parts = [height * width for height, width in self._shapes]
-        # Cut in one operation, so that its backward joins the gradients in one.
-        self._parts = [*parts, flat.shape[1] - sum(parts)]
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """[B, *input_shape] -> the outputs of all [K, B, A]."""
-        count = len(self._rows)
-        cut = self._rows.split(self._parts, dim=1)
-        layers = [part.view(count, *shape) for part, shape in zip(cut, self._shapes, strict=False)]
-        features = observation.to(torch.float32).flatten(1).expand(count, -1, -1)
-        for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-            features = torch.relu(torch.baddbmm(bias, features, weight.transpose(1, 2)))
-        return torch.baddbmm(layers[-1], features, layers[-2].transpose(1, 2))
-
-
-def layer_sizes(student: Student) -> tuple[tuple[int, int], ...] | None:
-    """(in, out) of each linear layer of a network that is nothing but these and ReLU, all of it in training; else None."""
+def layer_sizes(student: Student) -> Sizes:
+    """(in, out) of each layer of a network that is only linear layers and ReLU, all of it in training; else nothing."""
     network = student.network
-    if not isinstance(network, QNetwork) or not all(one.requires_grad for one in network.parameters()):
-        return None
-    linear = network.plain_layers()
-    return None if linear is None else tuple((one.in_features, one.out_features) for one in linear)
+    linear = network.plain_layers() if isinstance(network, QNetwork) else None
+    if linear is None or not all(one.requires_grad for one in network.parameters()):
+        return ()
+    return tuple((one.in_features, one.out_features) for one in linear)
+
+
+def _place(student: Student) -> tuple[str, bool, Sizes]:
+    """By which students are sorted: those of one loss side by side, plain networks first, equal ones side by side."""
+    sizes = layer_sizes(student)
+    return repr(student.key()), not sizes, sizes

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from distributed_kd.maths.schedules import linear
 from distributed_kd.records import State
@@ -36,8 +36,8 @@ class Trainable:
         self._parameters = [*chosen.values(), *self._extra.parameters()]
         self.flat = nn.Parameter(as_one_vector(self._parameters))
         self._take(torch.zeros_like(self.flat))
-        self._adam = adam_of(self.flat, learning_rate)
-        self._moments = partial(moments_of, self._adam)
+        self._adam = Adam(self.flat)
+        self._moments = self._adam.moments
 
     def _take(self, gradient: Tensor) -> None:
         """Collect the gradients of all parameters in one vector [P]."""
@@ -61,13 +61,12 @@ class Trainable:
 
     def step(self, loss: Tensor, progress: float) -> Tensor:
         """One descent of a 0-d loss at `progress` (0 to 1) of its schedules; gives the gradient's norm before clipping."""
-        self._adam.param_groups[0]["lr"] = self.learning_rate(progress)
         gradient = self.flat.grad
         gradient.zero_()
         loss.backward()
         norm = torch.linalg.vector_norm(gradient)
         gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
-        self._adam.step()
+        self._adam.step(self.flat, gradient, self.learning_rate(progress))
         return norm
 
     def moments(self) -> dict[str, Tensor]:
@@ -85,24 +84,35 @@ class Trainable:
         """Go on from `state`, before it moved anywhere. Raises RuntimeError where a shape does not fit."""
         refill(self.network, state["network"])
         refill(self._extra, state["extra"])
-        set_moments(self._adam, {name: torch.as_tensor(value) for name, value in state["adam"].items()})
+        self._adam.restore({name: torch.as_tensor(value) for name, value in state["adam"].items()})
 
 
-def adam_of(flat: nn.Parameter, learning_rate: float) -> torch.optim.Adam:
-    """Adam on one tensor (Kingma and Ba 2015, 1412.6980)."""
-    return torch.optim.Adam([flat], lr=learning_rate, fused=True)
+class Adam:
+    """Adam (Kingma and Ba 2015, 1412.6980) on one tensor: PyTorch's fused kernel without what its optimizers do around it."""
 
+    def __init__(self, flat: Tensor):
+        self._average, self._average_square = torch.zeros_like(flat), torch.zeros_like(flat)
+        self._step = torch.zeros((), device=flat.device)
+        self._has_stepped = False
 
-def moments_of(adam: torch.optim.Adam) -> dict[str, Tensor]:
-    """The state of its one tensor, as it is."""
-    return adam.state_dict()["state"].get(0, {})
+    @torch.no_grad()
+    def step(self, flat: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        """Move `flat` against its gradient."""
+        adam([flat], [gradient], [self._average], [self._average_square], [], [self._step], fused=True, amsgrad=False,
+             beta1=0.9, beta2=0.999, lr=learning_rate, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
+        self._has_stepped = True
 
+    def moments(self) -> dict[str, Tensor]:
+        """Its state as it is: step 0-d, exp_avg and exp_avg_sq of the tensor's shape; nothing before the first step."""
+        if not self._has_stepped:
+            return {}
+        return {"step": self._step, "exp_avg": self._average, "exp_avg_sq": self._average_square}
 
-def set_moments(adam: torch.optim.Adam, moments: Mapping[str, Tensor]) -> None:
-    """Go on from a copy of these, or from the beginning where there are none."""
-    entry = {name: value.clone() for name, value in moments.items()}
-    groups = adam.state_dict()["param_groups"]
-    adam.load_state_dict({"state": {0: entry} if entry else {}, "param_groups": groups})
+    def restore(self, moments: Mapping[str, Tensor]) -> None:
+        """Go on from a copy of these, or from the beginning where there are none. RuntimeError where a shape differs."""
+        self._has_stepped = bool(moments)
+        for name, mine in (("step", self._step), ("exp_avg", self._average), ("exp_avg_sq", self._average_square)):
+            mine.copy_(moments[name]) if moments else mine.zero_()
 
 
 def _parts(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[nn.Parameter, slice]]:

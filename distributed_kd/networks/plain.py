@@ -1,0 +1,100 @@
+"""Networks of linear layers and ReLU, several at once, each operation written straight into where its result belongs.
+
+A small network's forward and backward cost less time than what automatic differentiation does around them. Equal networks
+are one product [K, B, in] x [K, in, out] a layer; for those of other widths there is a product each.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+Sizes = tuple[tuple[int, int], ...]
+"""(in, out) of each layer, first to last"""
+
+
+class EqualNetworks:
+    """K networks of the same sizes, whose parameters are the rows of a matrix, layer by layer weight before bias."""
+
+    def __init__(self, sizes: Sizes, flat: Tensor, gradient: Tensor):
+        """`flat` [K, P], of which as many columns are used as there are parameters; gradients go to `gradient` [K, P]."""
+        self.count, self.outputs = len(flat), sizes[-1][1]
+        weights, biases = self._cut(sizes, flat)
+        self._layers = list(zip(biases, weights, [one.transpose(-1, -2) for one in weights], strict=True))
+        self._gradients = list(zip(*self._cut(sizes, gradient), strict=True))
+
+    def _cut(self, sizes: Sizes, rows: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Views of the weights [K, out, in] and the biases [K, 1, out]; without the K where there is one network."""
+        weights, biases, start = [], [], 0
+        for fan_in, fan_out in sizes:
+            for shape, views in (((fan_out, fan_in), weights), ((1, fan_out), biases)):
+                end = start + shape[0] * shape[1]
+                view = rows[:, start:end].view(self.count, *shape)
+                views.append(view[0] if self.count == 1 else view)
+                start = end
+        return weights, biases
+
+    def forward(self, inputs: Tensor, outputs: Tensor) -> list[Tensor]:
+        """From inputs [B, F] to outputs [K, B, A], which are filled; gives what `backward` needs."""
+        product = torch.addmm if self.count == 1 else torch.baddbmm
+        features = inputs if self.count == 1 else inputs.expand(self.count, -1, -1)
+        kept = [features]
+        *hidden, last = self._layers
+        for bias, _, weight in hidden:
+            features = product(bias, features, weight).relu_()
+            kept.append(features)
+        product(last[0], features, last[2], out=outputs[0] if self.count == 1 else outputs)
+        return kept
+
+    def backward(self, kept: Sequence[Tensor], gradient: Tensor) -> None:
+        """Write the gradients of all parameters, from the loss's gradient [K, B, A] at the outputs."""
+        product, gradient = (torch.mm, gradient[0]) if self.count == 1 else (torch.bmm, gradient)
+        for place in reversed(range(len(kept))):
+            of_weight, of_bias = self._gradients[place]
+            product(gradient.transpose(-1, -2), kept[place], out=of_weight)
+            torch.sum(gradient, -2, keepdim=True, out=of_bias)
+            if place:
+                # What a ReLU gave is 0 or above it: its sign is the ReLU's derivative.
+                gradient = product(gradient, self._layers[place][1]).mul_(kept[place].sign())
+
+
+class PlainNetworks(nn.Module):
+    """Networks of several sizes, with inputs and actions in common, as one function.
+
+    A backward overwrites the gradients of all their parameters; it adds nothing to what stood there.
+    """
+
+    def __init__(self, members: Sequence[EqualNetworks]):
+        super().__init__()
+        self._members, self._actions = tuple(members), members[0].outputs
+        self._count = sum(one.count for one in members)
+        # Autograd asks for a backward only where something wants a gradient.
+        self._handle = torch.zeros((), requires_grad=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, F] -> the outputs of all [K, B, A], in the order of the members."""
+        return _Through.apply(self._handle, self, inputs)
+
+    def _forward(self, inputs: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+        outputs = inputs.new_empty((self._count, len(inputs), self._actions))
+        parts = outputs.split([one.count for one in self._members])
+        return outputs, [one.forward(inputs, part) for one, part in zip(self._members, parts, strict=True)]
+
+    def _backward(self, kept: list[list[Tensor]], gradient: Tensor) -> None:
+        parts = gradient.split([one.count for one in self._members])
+        for one, its, part in zip(self._members, kept, parts, strict=True):
+            one.backward(its, part)
+
+
+class _Through(Function):
+    @staticmethod
+    def forward(context, _: Tensor, networks: PlainNetworks, inputs: Tensor) -> Tensor:
+        outputs, context.kept = networks._forward(inputs)
+        context.networks = networks
+        return outputs
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[None, None, None]:
+        context.networks._backward(context.kept, gradient)
+        return None, None, None

@@ -1,0 +1,76 @@
+"""networks.plain: outputs and gradients as automatic differentiation gives them."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distributed_kd import networks
+from distributed_kd.network_config import HeadConfig, NetworkConfig
+from distributed_kd.networks.plain import EqualNetworks, PlainNetworks
+from distributed_kd.records import EnvSpec
+
+SPEC = EnvSpec("Numbers", (5,), "float32", 3)
+
+
+def rows_of(members):
+    """Equal networks as rows of a matrix with two columns of padding."""
+    flats = [torch.cat([one.detach().reshape(-1) for one in member.parameters()]) for member in members]
+    return torch.nn.functional.pad(torch.stack(flats), (0, 2), value=7.0)
+
+
+def sizes_of(network):
+    return tuple((layer.in_features, layer.out_features) for layer in network.plain_layers())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(1, 9), max_size=3), st.integers(1, 3)), min_size=1, max_size=3),
+    st.integers(1, 6),
+)
+def test_outputs_and_gradients_are_those_of_automatic_differentiation(groups, batch):
+    inputs = torch.randn(batch, 5, generator=torch.Generator().manual_seed(batch))
+    twins, members, gradients = [], [], []
+    for place, (hidden, count) in enumerate(groups):
+        equals = [networks.build(NetworkConfig(hidden=tuple(hidden)), SPEC, 10 * place + k) for k in range(count)]
+        flat = rows_of(equals)
+        gradients.append(torch.full_like(flat, 5.0))
+        members.append(EqualNetworks(sizes_of(equals[0]), flat, gradients[-1]))
+        twins += equals
+    plain = PlainNetworks(members)
+    outputs = plain(inputs)
+    expected = torch.stack([twin(inputs) for twin in twins])
+    torch.testing.assert_close(outputs, expected)
+    weights = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1))
+    (outputs.sin() * weights).sum().backward()
+    (expected.sin() * weights).sum().backward()
+    found = [row for gradient in gradients for row in gradient]
+    for twin, row in zip(twins, found, strict=True):
+        its = torch.cat([one.grad.reshape(-1) for one in twin.parameters()])
+        torch.testing.assert_close(row[: len(its)], its)
+        assert row[len(its) :].tolist() == [5.0, 5.0]  # what is no parameter is left alone
+
+
+def test_a_second_backward_overwrites_the_first():
+    network = networks.build(NetworkConfig(hidden=(4,)), SPEC)
+    flat = rows_of([network])
+    gradient = torch.zeros_like(flat)
+    plain = PlainNetworks([EqualNetworks(sizes_of(network), flat, gradient)])
+    inputs = torch.ones(2, 5)
+    plain(inputs).sum().backward()
+    first = gradient.clone()
+    plain(inputs).sum().backward()
+    assert first.any() and torch.equal(gradient, first)
+
+
+@pytest.mark.parametrize(
+    ("config", "head"),
+    [
+        (NetworkConfig(hidden=(4,), layer_norm=True), {}),
+        (NetworkConfig(hidden=(4,)), {"dueling": True}),
+        (NetworkConfig(hidden=(4,)), {"noisy": True}),
+        (NetworkConfig(hidden=(4,)), {"distribution": "c51"}),
+    ],
+)
+def test_a_network_of_anything_else_is_not_plain(config, head):
+    assert networks.build(config, SPEC, head=HeadConfig(**head)).plain_layers() is None
