@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distributed_kd.errors import DivergedError
-from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.lesson import Lesson, Steps, Taken
 from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
@@ -44,9 +45,12 @@ class Learner:
         importance: Importance | None = None,
         normaliser: Normaliser | None = None,
         together: Literal["auto", "loop", "together"] = "loop",
+        precision: Literal["float32", "bfloat16"] = "float32",
     ):
         """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
-        priority; `normaliser` where observations are seen by their mean and deviation; `together` as `learner.students`."""
+        priority; `normaliser` where observations are seen by their mean and deviation; `together` and `precision` as
+        `learner.students` and `learner.precision`."""
+        self._autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
         self._importance, self._normaliser = importance, normaliser
         self._errors: list[tuple[NDArray, Tensor]] = []
         self._device, self._warmup = device, {name: config.warmup for name, config in students.items()}
@@ -73,8 +77,20 @@ class Learner:
 
     def update(self, batch: Batch, progress: float) -> None:
         """Learn from one batch (arrays [B, ...]); `progress` is the share of the run that is over."""
+        self.learn(Taken.of(batch, self._device), progress)
+
+    def taken(self, batches: Batch) -> list[Taken]:
+        """Batches that travelled together (arrays [K, B, ...]), each to `learn` from."""
+        return Taken.of(batches, self._device).split()
+
+    def learn(self, batch: Taken, progress: float) -> None:
+        """As `update`, from a batch that is on the device."""
+        with self._autocast:
+            self._learn(batch, progress)
+
+    def _learn(self, batch: Taken, progress: float) -> None:
         measure = self.updates % MEASURE_EVERY == 0
-        steps = self._seen(batch, follow=True)
+        steps = self._seen(batch.steps, follow=True)
         learned = self.teacher.update(steps, progress)
         if self._importance and learned.priority is not None:
             self._errors.append((batch.row, learned.priority))
@@ -101,12 +117,11 @@ class Learner:
             mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
             self._log(name, student.update(told, temperature, progress, measure, taught, mine))
 
-    def _seen(self, batch: Batch, follow: bool = False) -> Steps:
-        """A batch on the device, its observations as the networks see them; with `follow` they enter mean and deviation.
+    def _seen(self, steps: Steps, follow: bool = False) -> Steps:
+        """Steps with observations as the networks see them; with `follow` they enter mean and deviation.
 
         Only those that the teacher learns from do: what students are given beside them must not move what it sees.
         """
-        steps = Steps.of(batch, self._device)
         if self._normaliser and follow:
             self._normaliser.follow(steps.observation)
         return replace(steps, observation=self.seen(steps.observation), next_observation=self.seen(steps.next_observation))

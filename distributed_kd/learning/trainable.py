@@ -88,7 +88,7 @@ class Trainable:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015, 1412.6980) on one tensor: PyTorch's fused kernel without what its optimizers do around it."""
+    """Adam (Kingma and Ba 2015, 1412.6980) on one tensor: PyTorch's kernel without what its optimizers do around it."""
 
     def __init__(self, flat: Tensor):
         self._average, self._average_square = torch.zeros_like(flat), torch.zeros_like(flat)

@@ -1,5 +1,6 @@
 """The networks by name: an input part, the layers of their kind, and what they end in."""
 
+import torch
 from torch import Tensor, nn
 
 from distributed_kd.maths.distributional import c51_mean, quantile_mean, support
@@ -84,6 +85,10 @@ class QNetwork(nn.Module):
         return linear if is_plain else None
 
     def _outputs(self, features: Tensor) -> Tensor:
+        if features.dtype != torch.float32:
+            # Under autocast the body may be of few digits; values that differ by little from each other may not.
+            with torch.autocast(features.device.type, enabled=False):
+                return self._outputs(features.float())
         advantage = self.advantage(features)
         if self._head.distribution != "none":
             advantage = advantage.unflatten(1, (self._actions, self._head.atoms))

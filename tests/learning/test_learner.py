@@ -190,3 +190,15 @@ def test_the_batch_is_not_written_into():
             column.flags.writeable = False  # as it comes out of Ray
     trained(learner, data)
     np.testing.assert_equal([dataclasses.asdict(batch) for batch in data], kept)
+
+
+def test_in_half_the_digits_much_the_same_is_learned_and_values_keep_all_of_theirs():
+    data = batches(8)
+    whole, half = (trained(learner_of(["kl", "mse"], precision=of), data) for of in ("float32", "bfloat16"))
+    for name, flat in whole.weights().flat.items():
+        theirs = half.weights().flat[name]
+        assert theirs.dtype == np.float32 and not np.array_equal(theirs, flat)
+        moved = np.abs(flat - learner_of(["kl", "mse"]).weights().flat[name]).max()
+        assert np.abs(theirs - flat).mean() < 0.2 * moved
+    with torch.autocast("cpu", torch.bfloat16):
+        assert half.teacher.network(torch.tensor(data[0].observation)).dtype == torch.float32

@@ -118,3 +118,12 @@ def test_auto_is_cuda_where_there_is_one(monkeypatch):
     for there in (True, False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert device_of("auto").type == ("cuda" if there else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("asked", "repeatable", "given"),
+    [("auto", True, "loop"), ("auto", False, "auto"), ("together", True, "together"), ("loop", False, "loop")],
+)
+def test_a_repeatable_learner_chooses_nothing_by_the_clock(asked, repeatable, given):
+    config = replace(CONFIG, learner=replace(CONFIG.learner, students=asked))
+    assert Parts(config, SPEC).learner(torch.device("cpu"), repeatable)["together"] == given
