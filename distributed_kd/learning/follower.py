@@ -3,27 +3,30 @@
 import copy
 
 import torch
-from torch import nn
 
-from distributed_kd.learning.trainable import copied, refill
+from distributed_kd.learning.trainable import Trainable, as_one_vector, copied, refill
 from distributed_kd.records import State
 
 
 class Follower:
     """Copied whole every so many updates, or moved by a Polyak share below 1 at every one (Polyak and Juditsky 1992)."""
 
-    def __init__(self, network: nn.Module, update: float):
+    def __init__(self, trained: Trainable, update: float):
         """`update`: updates between two copies, or the share of the network that enters at each; below 1."""
-        self._followed, self._update = network, update
-        self.network = copy.deepcopy(network).requires_grad_(False)
+        self._followed, self._update = trained, update
+        self.network = copy.deepcopy(trained.network).requires_grad_(False)
+        # Only what trains can differ, and it lies in one vector on both sides.
+        mine = dict(self.network.named_parameters())
+        theirs = trained.network.named_parameters()
+        self.flat = as_one_vector([mine[name] for name, parameter in theirs if parameter.requires_grad])
 
     @torch.no_grad()
     def follow(self, updates: int) -> None:
         """Come nearer, `updates` of the network having been done."""
         share = self._update if self._update < 1 else float(updates % int(self._update) == 0)
         if share:
-            for mine, theirs in zip(self.network.parameters(), self._followed.parameters(), strict=True):
-                mine.lerp_(theirs, share)
+            # Behind the network's own numbers may stand others that train along.
+            self.flat.lerp_(self._followed.flat[: len(self.flat)], share)
 
     def state(self) -> State:
         return copied(self.network)

@@ -61,7 +61,7 @@ class Student:
             config.trainable,
             extra=self.objective,
         )
-        self._target = Follower(network, config.target_update) if config.td_weight else None
+        self._target = Follower(self.trained, config.target_update) if config.td_weight else None
         self._random = torch.Generator(device).manual_seed(seed)
         self.began, self._score = 0.0, 0.0
 

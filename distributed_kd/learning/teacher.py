@@ -17,6 +17,7 @@ from distributed_kd.maths.temporal_difference import weighted_mean
 from distributed_kd.networks import load_flat
 from distributed_kd.networks.ensemble import Ensemble
 from distributed_kd.networks.noisy import draw_noise, silence
+from distributed_kd.networks.plain import PlainNetwork, sizes_of
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import Evaluation, State
 
@@ -55,13 +56,17 @@ class Teacher:
     def __init__(self, network: nn.Module, config: TeacherConfig, importance: Importance | None = None, seed: int = 0):
         """`importance` of steps that were not drawn uniformly; `seed` of the noise."""
         self._values, self._importance = values_of(config), importance
-        self._target = Follower(network, config.target_update)
         self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
-        self._average = Follower(network, config.average_rate) if config.teaches == "average" else None
+        self._target = Follower(self._trained, config.target_update)
+        self._average = Follower(self._trained, config.average_rate) if config.teaches == "average" else None
         self._best = _BestSoFar(network) if config.teaches == "best" else None
         device = next(network.parameters()).device
         self._random = torch.Generator(device).manual_seed(seed) if config.noisy else None
-        self.network = network
+        self.network, self._learns, self._aims = network, network, self._target.network
+        if sizes_of(network):
+            # The same networks, without automatic differentiation around their few products.
+            self._learns = PlainNetwork(network, self._trained.flat, self._trained.flat.grad)
+            self._aims = PlainNetwork(network, self._target.flat, torch.empty_like(self._target.flat))
         taught = {"target": self._target, "average": self._average}.get(config.teaches)
         self._teaches = taught.network if taught else network
         self.updates = 0
@@ -72,7 +77,7 @@ class Teacher:
         Where another copy of it teaches, or it learned under noise, there is no lesson to share.
         """
         self._draw_noise()
-        errors = self._values.errors(self.network, self._target.network, steps)
+        errors = self._values.errors(self._learns, self._aims, steps)
         weight = self._importance.weights(steps.oversampling, progress) if self._importance else None
         loss = weighted_mean(errors.loss, weight)
         norm = self._trained.step(loss, progress)

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.objective import Sight, Told
 from distributed_kd.learning.students import Attempt, Student
-from distributed_kd.learning.trainable import Adam
+from distributed_kd.learning.trainable import Adam, backward
 from distributed_kd.networks import layer_shapes
-from distributed_kd.networks.plain import EqualNetworks, PlainNetworks, Sizes
-from distributed_kd.networks.q_network import QNetwork
+from distributed_kd.networks.plain import EqualNetworks, PlainNetworks, Sizes, sizes_of
 from distributed_kd.records import EnvSpec
 from distributed_kd.student_config import StudentConfig
 
@@ -112,7 +111,7 @@ class Together:
         """One descent of each student on its part of the loss; gives the norms [K] of their gradients before clipping."""
         self._gradient.zero_()
         with torch.enable_grad():
-            loss.backward()
+            backward(loss)
         norms = torch.linalg.vector_norm(self._gradient, dim=1)
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
         self._moves.zero_()
@@ -187,10 +186,10 @@ class Choir:
         self._students = dict(students)
         self._leader = next(iter(self._students.values()))
         ones = list(self._students.values())
-        plain = [one for one in ones if layer_sizes(one)]  # they stand first
+        plain = [one for one in ones if sizes_of(one.network)]  # they stand first
         self._others = [one.network for one in ones[len(plain) :]]
         members, row = [], 0
-        for sizes, equals in groupby(plain, key=layer_sizes):
+        for sizes, equals in groupby(plain, key=lambda one: sizes_of(one.network)):
             rows = slice(row, row + len(list(equals)))
             members.append(EqualNetworks(sizes, flat[rows], gradient[rows]))
             row = rows.stop
@@ -226,16 +225,7 @@ class Choir:
         return self._leader.objective.from_teacher(sight, told, temperatures, progress)
 
 
-def layer_sizes(student: Student) -> Sizes:
-    """(in, out) of each layer of a network that is only linear layers and ReLU, all of it in training; else nothing."""
-    network = student.network
-    linear = network.plain_layers() if isinstance(network, QNetwork) else None
-    if linear is None or not all(one.requires_grad for one in network.parameters()):
-        return ()
-    return tuple((one.in_features, one.out_features) for one in linear)
-
-
 def _place(student: Student) -> tuple[str, bool, Sizes]:
     """By which students are sorted: those of one loss side by side, plain networks first, equal ones side by side."""
-    sizes = layer_sizes(student)
+    sizes = sizes_of(student.network)
     return repr(student.key()), not sizes, sizes

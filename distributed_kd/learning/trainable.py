@@ -63,7 +63,7 @@ class Trainable:
         """One descent of a 0-d loss at `progress` (0 to 1) of its schedules; gives the gradient's norm before clipping."""
         gradient = self.flat.grad
         gradient.zero_()
-        loss.backward()
+        backward(loss)
         norm = torch.linalg.vector_norm(gradient)
         gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         self._adam.step(self.flat, gradient, self.learning_rate(progress))
@@ -85,6 +85,15 @@ class Trainable:
         refill(self.network, state["network"])
         refill(self._extra, state["extra"])
         self._adam.restore({name: torch.as_tensor(value) for name, value in state["adam"].items()})
+
+
+def backward(loss: Tensor) -> None:
+    """Gradients in the precision of what they are of; autocast is for the way there alone."""
+    if torch.is_autocast_enabled(loss.device.type):
+        with torch.autocast(loss.device.type, enabled=False):
+            loss.backward()
+    else:
+        loss.backward()
 
 
 class Adam:

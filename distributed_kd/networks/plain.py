@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from distributed_kd.networks.q_network import QNetwork
+
 Sizes = tuple[tuple[int, int], ...]
 """(in, out) of each layer, first to last"""
 
@@ -74,9 +76,19 @@ class PlainNetworks(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, F] -> the outputs of all [K, B, A], in the order of the members."""
-        return _Through.apply(self._handle, self, inputs)
+        return self.trace(inputs)[0]
 
-    def _forward(self, inputs: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+    def trace(self, inputs: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+        """As `forward`, and of each member what came into each of its layers, which no gradient leads back from."""
+        outputs, kept = self.computed(inputs)
+        return _Through.apply(self._handle, self, outputs, kept), kept
+
+    @torch.no_grad()
+    def computed(self, inputs: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+        """As `trace`, but no gradient leads back from the outputs either."""
+        if torch.is_autocast_enabled(inputs.device.type):  # too small to gain from fewer digits
+            with torch.autocast(inputs.device.type, enabled=False):
+                return self.computed(inputs)
         outputs = inputs.new_empty((self._count, len(inputs), self._actions))
         parts = outputs.split([one.count for one in self._members])
         return outputs, [one.forward(inputs, part) for one, part in zip(self._members, parts, strict=True)]
@@ -87,14 +99,41 @@ class PlainNetworks(nn.Module):
             one.backward(its, part)
 
 
+class PlainNetwork:
+    """One such network in place of the `QNetwork` that it is, whose parameters and gradients lie in vectors [P]."""
+
+    def __init__(self, network: QNetwork, flat: Tensor, gradient: Tensor):
+        self._input = network.input
+        self._one = EqualNetworks(sizes_of(network), flat.detach().unsqueeze(0), gradient.unsqueeze(0))
+        self._all = PlainNetworks([self._one])
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """[B, *input_shape] -> outputs [B, A] that no gradient leads back from."""
+        return self._all.computed(self._input(observation))[0][0]
+
+    def trace(self, observation: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """[B, *input_shape] -> outputs [B, A], and what each hidden layer gives, which no gradient leads back from."""
+        outputs, ((_, *hidden),) = self._all.trace(self._input(observation))
+        return outputs[0], tuple(hidden)
+
+
+def sizes_of(network: nn.Module) -> Sizes:
+    """Of a network that is nothing but linear layers and ReLU, all of it in training; nothing of any other."""
+    linear = network.plain_layers() if isinstance(network, QNetwork) else None
+    if linear is None or not all(one.requires_grad for one in network.parameters()):
+        return ()
+    return tuple((one.in_features, one.out_features) for one in linear)
+
+
 class _Through(Function):
-    @staticmethod
-    def forward(context, _: Tensor, networks: PlainNetworks, inputs: Tensor) -> Tensor:
-        outputs, context.kept = networks._forward(inputs)
-        context.networks = networks
-        return outputs
+    """Outputs that were computed already, and the way back from them."""
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple[None, None, None]:
+    def forward(context, _: Tensor, networks: PlainNetworks, outputs: Tensor, kept: list[list[Tensor]]) -> Tensor:
+        context.networks, context.kept = networks, kept
+        return outputs.view_as(outputs)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[None, ...]:
         context.networks._backward(context.kept, gradient)
-        return None, None, None
+        return None, None, None, None

@@ -23,6 +23,7 @@ from learning_samples import (
 from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.teacher import Importance
 from distributed_kd.maths.normalisation import LEAST_DEVIATION
+from distributed_kd.networks.plain import PlainNetworks
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import EnvSpec
 from distributed_kd.student_config import StudentConfig
@@ -92,6 +93,13 @@ def test_teacher_and_students_see_the_same_account_and_no_other(monkeypatch):
             return trace(given)
 
         monkeypatch.setattr(one.network, "trace", traced)
+    computed = PlainNetworks.computed  # where the teacher's network goes through in its update
+
+    def counted(networks, given):
+        seen.setdefault("teacher", []).append(given)
+        return computed(networks, given)
+
+    monkeypatch.setattr(PlainNetworks, "computed", counted)
     learner.update(batch, 0.0)
     assert set(seen) == {"teacher", "kl", "mse"}
     following = learner.seen(torch.tensor(batch.next_observation))

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributed_kd import networks
+from distributed_kd.learning.trainable import as_one_vector
 from distributed_kd.network_config import HeadConfig, NetworkConfig
-from distributed_kd.networks.plain import EqualNetworks, PlainNetworks
+from distributed_kd.networks.plain import EqualNetworks, PlainNetwork, PlainNetworks
 from distributed_kd.records import EnvSpec
 
 SPEC = EnvSpec("Numbers", (5,), "float32", 3)
@@ -74,3 +75,33 @@ def test_a_second_backward_overwrites_the_first():
 )
 def test_a_network_of_anything_else_is_not_plain(config, head):
     assert networks.build(config, SPEC, head=HeadConfig(**head)).plain_layers() is None
+
+
+def test_one_network_by_itself_is_what_it_was():
+    network = networks.build(NetworkConfig(hidden=(7, 6)), SPEC, 3)
+    twin = networks.build(NetworkConfig(hidden=(7, 6)), SPEC, 3)
+    flat = as_one_vector(network.parameters())
+    gradient = torch.zeros_like(flat)
+    plain = PlainNetwork(network, flat, gradient)
+    observation = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(plain(observation), twin(observation).detach())
+    outputs, layers = plain.trace(observation)
+    expected, its_layers = twin.trace(observation)
+    torch.testing.assert_close(outputs, expected)
+    for mine, theirs in zip(layers, its_layers, strict=True):
+        torch.testing.assert_close(mine, theirs.detach())
+    outputs.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(gradient, torch.cat([one.grad.reshape(-1) for one in twin.parameters()]))
+    flat.zero_()  # it is the network, not a copy of it
+    assert not plain(observation).any()
+
+
+def test_small_networks_keep_all_digits_under_autocast():
+    network = networks.build(NetworkConfig(hidden=(7,)), SPEC, 3)
+    flat = as_one_vector(network.parameters())
+    plain = PlainNetwork(network, flat, torch.zeros_like(flat))
+    observation = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    expected = plain(observation)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(plain(observation), expected)
