@@ -1,5 +1,6 @@
 """What moves between the parts of a run: plain records of NumPy arrays and numbers, cheap to hand to Ray."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
@@ -168,6 +169,8 @@ class EpisodeStats:
     """[E] sum of its rewards"""
     episode_length: NDArray[np.int64]
     """[E] its steps"""
+    started: float = math.nan
+    """time.time() when the call began; NaN where it is not told"""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,13 @@ class Receipt:
     """priorities taken from learning so far"""
     late_priorities: int = 0
     """priorities that came for steps no longer there"""
+    shards: tuple["Receipt", ...] = ()
+    """the receipts that these counts are the sums of; a shard's own has none"""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Counts that only ever grow, by which the later of two receipts is told."""
+        return self.inserted, self.sampled, self.prioritised, self.late_priorities
 
 
 @dataclass(frozen=True)
@@ -212,6 +222,10 @@ class LearnerReport:
     """updates of each student since the run began: fewer than the teacher's where it began later"""
     losses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """per network the means over this call: loss, grad_norm and what else it logs"""
+    waits: int = 0
+    """requests for batches whose answer this call waited for"""
+    sample_age_rows: float = float("nan")
+    """rows inserted since the steps learned from in this call, their mean; not a number where none were"""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from distributed_kd.config import EnvConfig
 from distributed_kd.envs.atari import AtariFrames
 from distributed_kd.envs.atari_lanes import atari_lanes
+from distributed_kd.envs.cartpole_lanes import CartPoleLanes
 from distributed_kd.envs.lane_step import Lanes, LaneStep
 from distributed_kd.envs.spec import make
 from distributed_kd.records import EnvSpec, State
@@ -134,50 +135,3 @@ class SyncLanes:
 
     def close(self) -> None:
         self._envs.close()
-
-
-class CartPoleLanes:
-    """Gymnasium's own NumPy CartPole, all lanes at once.
-
-    By itself it resets a lane in the step *after* an end, which would be a step that nobody took (no reward, the action
-    ignored). Here the ended lanes are drawn anew at once, from the same generator and the same range.
-    """
-
-    def __init__(self, config: EnvConfig, lanes: int, seed: np.random.SeedSequence):
-        envs = gym.make_vec(config.id, lanes, vectorization_mode="vector_entry_point", **config.kwargs)
-        self._vector: CartPoleVectorEnv = envs.unwrapped
-        self._first_seed = int(seed.generate_state(1)[0])
-
-    def reset(self) -> NDArray:
-        return self._vector.reset(seed=self._first_seed)[0]
-
-    def step(self, action: NDArray[np.int64]) -> LaneStep:
-        vector = self._vector
-        after, reward, terminated, truncated, _ = vector.step(action)
-        ended = vector.prev_done
-        if not ended.any():
-            return LaneStep(after, after, reward, terminated, truncated)
-        vector.state[:, ended] = vector.np_random.uniform(vector.low, vector.high, (4, int(ended.sum())))
-        vector.steps[ended] = 0
-        vector.prev_done = np.zeros_like(ended)
-        return LaneStep(self._observation(), after, reward, terminated, truncated)
-
-    def _observation(self) -> NDArray:
-        return self._vector.state.T.astype(np.float32)
-
-    def state(self) -> State:
-        vector = self._vector
-        return {
-            "state": vector.state.copy(),
-            "steps": vector.steps.copy(),
-            "random": vector.np_random.bit_generator.state,
-        }
-
-    def restore(self, state: State) -> NDArray:
-        self._vector.reset()
-        self._vector.state, self._vector.steps = state["state"].copy(), state["steps"].copy()
-        self._vector.np_random.bit_generator.state = state["random"]
-        return self._observation()
-
-    def close(self) -> None:
-        self._vector.close()

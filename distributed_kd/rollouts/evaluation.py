@@ -131,7 +131,7 @@ class Evaluator:
         gaps = action_gap(torch.from_numpy(taught)).double().numpy()
         microseconds = self._decision_times(held_out) if final else {}
         scores = {RANDOM: self._random_score(final)}
-        for name in self._policies.networks:
+        for name in self._policies.names:
             played = teacher if name == "teacher" else self._play(name, seeds)
             agrees = self._policies.greedy(name, held_out) == taught.argmax(1)
             scores[name] = PolicyScore(
@@ -167,7 +167,7 @@ class Evaluator:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            taken: dict[str, list[float]] = {name: [] for name in self._policies.networks}
+            taken: dict[str, list[float]] = {name: [] for name in self._policies.names}
             for turn in range(TIMED_DECISIONS):
                 one = observations[turn % len(observations)][None]
                 for name, times in taken.items():

@@ -16,6 +16,7 @@ from distributed_kd.maths.schedules import epsilon_ladder, linear
 from distributed_kd.policy_config import ExplorationConfig
 from distributed_kd.records import EnvSpec, EpisodeStats, Segment, State, Weights
 from distributed_kd.replay.segments import lay_out
+from distributed_kd.rollouts.episodes import Episodes
 from distributed_kd.rollouts.exploration import LanePlan, sample_softmax
 from distributed_kd.rollouts.frames import Frames
 from distributed_kd.rollouts.policies import Policies
@@ -52,54 +53,51 @@ class Rollout:
         self._actor, self._incarnation, self._sequence = actor, incarnation, 0
         lane_seed, action_seed = seed.spawn(2)
         self._random = np.random.default_rng(action_seed)
-        self._policies = Policies(networks)
+        lanes = len(plan.policy)
         self._groups = _groups(plan.policy, list(networks))
-        self._lanes = make_lanes(env, spec, len(plan.policy), lane_seed, repeatable)
-        self._frames = Frames(spec, len(plan.policy))
+        drivers = {name for name, _ in self._groups}
+        if max(rollouts.behaviour.beta, rollouts.behaviour.beta_end) > 0:
+            drivers.add("teacher")
+        # Weights of networks that act nowhere here need not be unpacked.
+        self._policies = Policies({name: network for name, network in networks.items() if name in drivers})
+        self._act = self._policies.together(self._groups, lanes)
+        self._lanes = make_lanes(env, spec, lanes, lane_seed, repeatable)
+        self._frames = Frames(spec, lanes)
         self._frames.begin(self._guarded(self._lanes.reset))
-        self._return = np.zeros(len(plan.policy))
-        self._length = np.zeros(len(plan.policy), np.int64)
+        self._episodes = Episodes(lanes)
 
     def collect(self, weights: Weights, progress: float) -> tuple[Segment, EpisodeStats]:
         """Play T steps in every lane with these weights.
 
         `progress` is the share of the run that is over, from 0 to 1. Raises EnvironmentFault where the environment fails.
         """
-        began = time.perf_counter()
+        started, began = time.time(), time.perf_counter()
         self._policies.load(weights)
-        lanes = len(self._plan.policy)
-        shape = (self._steps, lanes)
+        shape = (self._steps, len(self._plan.policy))
         observation = np.empty((*shape, *self._spec.observation_shape), self._spec.observation_dtype)
         before, known = self._frames.before
         final: list[NDArray] = []
-        action = np.empty(shape, np.int64)
-        preferred, likelihood = np.empty_like(action), np.empty(shape, np.float64)
+        preferred, likelihood = np.empty(shape, np.int64), np.ones(shape)
         reward = np.empty(shape, np.float64)
         terminated, ended = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
         taught = self._taught(progress, shape)
         epsilon = np.where(taught, 0.0, self._epsilon(progress))
-        explores = self._random.random(shape) < epsilon
-        random_action = self._random.integers(0, self._spec.actions, shape)
-        finished: list[tuple[NDArray, NDArray, NDArray]] = []
+        decides = self._random.random(shape) >= epsilon
+        action = self._random.integers(0, self._spec.actions, shape)  # those decided for take the place of the random ones
         for step in range(self._steps):
             observation[step] = self._frames.newest
             self._policies.draw_noise(self._random)
-            preferred[step], likelihood[step] = self._decide(self._frames.seen, taught[step])
-            action[step] = np.where(explores[step], random_action[step], preferred[step])
+            self._decide(self._frames.seen, taught[step], preferred[step], likelihood[step])
+            np.copyto(action[step], preferred[step], where=decides[step])
             taken = self._guarded(self._lanes.step, action[step])
             reward[step], terminated[step] = taken.reward, taken.terminated
-            ended[step] = taken.terminated | taken.truncated
-            following = taken.after
+            np.logical_or(taken.terminated, taken.truncated, ended[step])
             # Copied into the frames, since the lanes may write their next observation into the same array.
             self._frames.push(taken.observation)
-            self._return += taken.reward
-            self._length += 1
-            if ended[step].any():
+            if np.count_nonzero(ended[step]):
                 over = np.flatnonzero(ended[step])
                 final.append(taken.after[over])
                 self._frames.begin(taken.observation[over], over)
-                finished.append((self._plan.policy[over], self._return[over], self._length[over]))
-                self._return[over], self._length[over] = 0.0, 0
         segment = lay_out(
             name=(self._actor, self._incarnation, self._sequence),
             observation=observation,
@@ -108,7 +106,7 @@ class Rollout:
             terminated=terminated,
             ended=ended,
             final=np.concatenate(final) if final else np.empty((0, *observation.shape[2:]), observation.dtype),
-            following=following,
+            following=taken.after,
             before=before,
             known=known,
             gamma=self._gamma,
@@ -117,6 +115,7 @@ class Rollout:
             probability=epsilon / self._spec.actions + (1.0 - epsilon) * likelihood * (action == preferred),
         )
         self._check_finite(segment)
+        lane, episode_return, episode_length = self._episodes.over(reward, ended)
         stats = EpisodeStats(
             self._actor,
             self._incarnation,
@@ -124,7 +123,10 @@ class Rollout:
             segment.steps,
             weights.version,
             time.perf_counter() - began,
-            *(np.concatenate(column) if finished else np.empty(0, kind) for column, kind in _columns(finished)),
+            self._plan.policy[lane],
+            episode_return,
+            episode_length,
+            started,
         )
         self._sequence += 1
         return segment, stats
@@ -154,19 +156,22 @@ class Rollout:
             return np.zeros(shape, np.bool_)
         return (self._random.random(shape) < beta) & (self._plan.policy != 0)
 
-    def _decide(self, observation: NDArray, taught: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """What each lane does where it does not explore [N], and with which probability it decides so [N]."""
-        action, probability = np.empty(len(observation), np.int64), np.ones(len(observation))
-        for name, lanes in self._groups:
+    def _decide(
+        self,
+        observation: NDArray,
+        taught: NDArray[np.bool_],
+        action: NDArray[np.int64],
+        probability: NDArray[np.float64],
+    ) -> None:
+        """Write what each lane does where it does not explore, and with which probability it decides so, which was 1."""
+        outputs = self._act(observation)
+        outputs.argmax(1, action)
+        for name, lanes in self._groups if self._sampled else ():
             if name in self._sampled:
-                outputs = self._policies.outputs(name, observation[lanes])
-                action[lanes], probability[lanes] = sample_softmax(outputs, self._random)
-            else:
-                action[lanes] = self._policies.greedy(name, observation[lanes])
-        if taught.any():
+                action[lanes], probability[lanes] = sample_softmax(outputs[lanes], self._random)
+        if np.count_nonzero(taught):
             action[taught] = self._policies.greedy("teacher", observation[taught])
             probability[taught] = 1.0
-        return action, probability
 
     def _guarded(self, call: Callable, *arguments: object):
         try:
@@ -185,8 +190,7 @@ class Rollout:
             "lanes": self._lanes.state(),
             "frames": self._frames.state(),
             "random": self._random.bit_generator.state,
-            "return": self._return.copy(),
-            "length": self._length.copy(),
+            **self._episodes.state(),
             "sequence": self._sequence,
         }
 
@@ -200,7 +204,7 @@ class Rollout:
                 "elsewhere. Resume with --runner ray, which starts new episodes"
             )
         self._random.bit_generator.state = state["random"]
-        self._return, self._length = state["return"].copy(), state["length"].copy()
+        self._episodes.restore(state)
         self._sequence = state["sequence"]
 
     @property
@@ -216,8 +220,3 @@ def _groups(policy: NDArray[np.int16], names: list[str]) -> list[tuple[str, slic
     """The lanes of each policy that drives any, as one slice."""
     numbers, first, count = np.unique(policy, return_index=True, return_counts=True)
     return [(names[n], slice(f, f + c)) for n, f, c in zip(numbers, first.tolist(), count.tolist(), strict=True)]
-
-
-def _columns(finished: list[tuple[NDArray, NDArray, NDArray]]):
-    """policy, return and length of the episodes that ended, each with its type for when there are none."""
-    return zip(zip(*finished, strict=True) if finished else ((), (), ()), (np.int16, np.float64, np.int64), strict=True)

@@ -103,9 +103,10 @@ def pieces(segment):
 
 
 def content(collected):
-    """All that is in a segment and its account as bytes, but the time that it took."""
+    """All that is in a segment and its account as bytes, but when it was made and the time that it took."""
     segment, stats = collected
-    values = {**vars(segment), **{f"stats.{name}": value for name, value in vars(stats).items() if name != "seconds"}}
+    account = {f"stats.{name}": value for name, value in vars(stats).items() if name not in ("started", "seconds")}
+    values = {**vars(segment), **account}
     return {
         name: (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
         for name, value in values.items()

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from rollout_builders import build_rollout, constant, policies, weights_of
+from rollout_builders import build_rollout, constant, content, policies, weights_of
 
+from distributed_kd import networks
 from distributed_kd.config import EnvConfig
 from distributed_kd.envs.spec import read_spec
+from distributed_kd.maths.normalisation import normalised
+from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.records import EnvSpec, Weights
 from distributed_kd.rollouts.evaluation import Evaluator
 from distributed_kd.rollouts.policies import Policies
@@ -35,7 +38,7 @@ def test_outputs_are_the_networks_own():
     for name, network in source.items():
         outputs = held.outputs(name, observations())
         assert (outputs.shape, outputs.dtype) == ((32, 4), np.float32)
-        np.testing.assert_array_equal(outputs, network(torch.from_numpy(observations())).detach().numpy())
+        np.testing.assert_allclose(outputs, network(torch.from_numpy(observations())).detach().numpy(), atol=1e-6)
         np.testing.assert_array_equal(outputs.argmax(1), held.greedy(name, observations()))
 
 
@@ -132,3 +135,46 @@ def test_a_rollout_and_an_evaluation_see_by_it_and_store_what_came():
         scores = evaluator.evaluate(weights, False).scores
         assert least <= scores["ones"].agreement <= most
         assert scores["zeros"].agreement == pytest.approx(1 - scores["ones"].agreement)
+
+
+@pytest.mark.parametrize("kinds", ["plain plain", "plain other", "other plain", "other other"])
+@pytest.mark.parametrize("normal", [None, NORMAL])
+def test_together_each_group_of_rows_is_given_its_own_network(kinds, normal):
+    heads = {"plain": HeadConfig(), "other": HeadConfig(dueling=True)}
+    named = {
+        name: networks.build(NetworkConfig(hidden=(8,)), SPEC, number, heads[kind])
+        for number, (name, kind) in enumerate(zip(("teacher", "small"), kinds.split(), strict=True))
+    }
+    held = Policies(policies(SPEC, "teacher", "small", seed=50) if kinds == "plain plain" else named)
+    held.load(weights_of(named, 1, normal))
+    outputs = held.together([("teacher", slice(0, 20)), ("small", slice(20, 32))], 32)(observations())
+    for name, rows in (("teacher", slice(0, 20)), ("small", slice(20, 32))):
+        expected = named[name](torch.from_numpy(observations())).detach().numpy() if normal is None else by_hand(named[name])
+        np.testing.assert_allclose(outputs[rows], expected[rows], atol=1e-6)
+
+
+def test_numbers_are_normalised_to_the_bit_as_they_are_where_networks_learn():
+    held = Policies(policies(SPEC, "teacher"))
+    normal = np.float32([[1.0, -2.0, 0.5], [2.0, 1e-5, 0.0]])  # spreads below the least one there may be
+    held.load(weights_of(policies(SPEC, "teacher"), 1, normal))
+    expected = normalised(torch.from_numpy(observations()), torch.from_numpy(normal)).numpy()
+    assert np.abs(expected).max() == 10.0
+    np.testing.assert_array_equal(held._seen(observations()), expected)
+
+
+def test_a_rollout_takes_the_weights_of_those_who_act_in_it_and_no_others():
+    named = policies(read_spec(EnvConfig("Walk-v0", {"actions": 5})), "teacher", "large", "small")
+    for plan, beta, needed in (
+        ((0, 0), (0.0, 0.0, 0.5), {"teacher"}),
+        ((1, 1), (0.0, 0.0, 0.5), {"large"}),
+        ((0, 2), (0.0, 0.0, 0.5), {"teacher", "small"}),
+        ((1, 1), (0.0, 0.5, 0.5), {"teacher", "large"}),  # who teaches in others' lanes acts too
+    ):
+        rollout, weights = build_rollout(plan=plan, beta=beta, named=named)
+        expected = content(rollout.collect(weights, 0.5))
+        only = Weights(0, {name: weights.flat[name] for name in needed})
+        again, _ = build_rollout(plan=plan, beta=beta, named=named)
+        assert content(again.collect(only, 0.5)) == expected
+        lacking, _ = build_rollout(plan=plan, beta=beta, named=named)
+        with pytest.raises(KeyError):
+            lacking.collect(Weights(0, {name: weights.flat[name] for name in set(named) - {min(needed)}}), 0.5)
