@@ -76,6 +76,12 @@ class LearnerConfig:
     """auto: cuda where there is one"""
     updates_per_call: int = 32
     """updates between two publications of weights to the rollouts"""
+    students: Literal["auto", "loop", "together"] = "auto"
+    """how students learn: each by itself, all in one computation (the same but for rounding), or auto: whichever is found
+    faster at the start, and each by itself in the inline runner, which is to repeat to the bit whoever learns beside it"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of what teacher and students compute; bfloat16: by autocast, where a GPU or processor is faster with it; losses,
+    gradients, and small networks of linear layers alone stay in float32"""
 
     def problems(self, key: str = "learner") -> Iterator[Problem]:
         yield from at_least(f"{key}.updates_per_call", self.updates_per_call, 1, "bad number of updates")
@@ -155,8 +161,9 @@ class RunConfig:
         # Every step can end an episode, whose last observation takes a row; each lane begins with the frames before.
         before = self.rollouts.envs_per_actor * (self.env.frame_stack - 1)
         longest = 2 * self.rollouts.segment_steps + before
-        if 1 <= self.replay.capacity < longest:
-            why, fix = f"one segment can take {longest} rows", f"Set --replay.capacity {longest} or more"
+        if self.replay.capacity >= 1 and self.replay.shard_capacity < longest:
+            why = f"one segment can take {longest} rows{self.replay.in_shards}"
+            fix = f"Set --replay.capacity {longest * max(self.replay.shards, 1)} or more"
             yield Problem("replay too small", "replay.capacity", self.replay.capacity, why, fix)
         if 0 < self.stop.env_steps <= self.replay.warmup:
             why, fix = (

@@ -85,18 +85,35 @@ class ReplayConfig:
     """steps in a batch, shared by teacher and students"""
     samples_per_insert: float = 8.0
     """steps drawn for each step inserted, held within 1 %; 0 = as fast as both sides go"""
-    shards: Literal[1] = 1
-    """replay actors"""
+    shards: int = 1
+    """replay actors, each of which holds as large a part of the capacity as the others"""
+
+    @property
+    def students_apart(self) -> bool:
+        """Whether the students' batches are drawn apart from the teacher's."""
+        return self.prioritized and self.student_batches == "uniform"
+
+    @property
+    def shard_capacity(self) -> int:
+        """Rows of the smallest shard."""
+        return self.capacity // max(self.shards, 1)
+
+    @property
+    def in_shards(self) -> str:
+        """For a message on what a shard is too small for; empty where there is one alone."""
+        return f", and each of {self.shards} shards has {self.shard_capacity} rows" if self.shards > 1 else ""
 
     def problems(self, key: str = "replay") -> Iterator[Problem]:
         for name in ("capacity", "warmup", "batch_size"):
             yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad size")
+        yield from at_least(f"{key}.shards", self.shards, 1, "bad number of shards")
         yield from at_least(f"{key}.samples_per_insert", self.samples_per_insert, 0, "bad pace")
         for name in ("priority_exponent", "importance", "importance_end"):
             yield from share(f"{key}.{name}", getattr(self, name), "bad priorities")
-        if 1 <= self.capacity < self.batch_size:
-            yield Problem("replay too small", f"{key}.capacity", self.capacity, f"a batch has {self.batch_size} steps",
-                          f"Set --{key}.capacity {self.batch_size} or more")  # fmt: skip
+        if self.capacity >= 1 and self.shard_capacity < self.batch_size:
+            why = f"a batch has {self.batch_size} steps{self.in_shards}"
+            fix = f"Set --{key}.capacity {self.batch_size * max(self.shards, 1)} or more"
+            yield Problem("replay too small", f"{key}.capacity", self.capacity, why, fix)
         if self.warmup > self.capacity >= 1:
             yield Problem("warm-up never ends", f"{key}.warmup", self.warmup, f"the replay holds {self.capacity} rows",
                           f"Set --{key}.warmup {max(1, self.capacity // 2)} or less")  # fmt: skip

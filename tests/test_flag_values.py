@@ -96,8 +96,8 @@ NAMES = (
             "bad value (teacher.double=maybe): it must be true or false. Give for example --teacher.double true",
         ),
         (
-            "--replay.shards 2",
-            "bad value (replay.shards=2): it must be 1. Give for example --replay.shards 1",
+            "--replay.shards 2.5",
+            "bad value (replay.shards=2.5): it must be a whole number. Give for example --replay.shards 1",
         ),
         (
             "--replay.student_batches weighted",

@@ -59,6 +59,7 @@ def differs(args):
         ("--teacher.double false", {"teacher.double": False}),
         ("--teacher.double=False --teacher.dueling true", {"teacher.double": False, "teacher.dueling": True}),
         ("--replay.prioritized false --replay.shards 1", {}),
+        ("--replay.shards 3", {"replay.shards": 3}),
         ("--replay.prioritized true --replay.importance 0.6", {"replay.prioritized": True, "replay.importance": 0.6}),
         ("--teacher.noisy true --teacher.distribution c51", {"teacher.noisy": True, "teacher.distribution": "c51"}),
         ("--teacher.network.kind minatar", {"teacher.network.kind": "minatar"}),

@@ -126,6 +126,14 @@ LINES = [
     # Three frames before the first step of each lane: 48 rows more.
     ("env = { frame_stack = 4 }\nreplay = { capacity = 559, warmup = 500 }",
      "replay too small (replay.capacity=559): one segment can take 560 rows. Set --replay.capacity 560 or more"),
+    ("replay = { capacity = 100, warmup = 5, shards = 2 }\nrollouts = { envs_per_actor = 1, steps_per_segment = 1 }",
+     "replay too small (replay.capacity=100): a batch has 64 steps, and each of 2 shards has 50 rows. Set"
+     " --replay.capacity 128 or more"),
+    ("replay = { capacity = 1500, shards = 3 }",
+     "replay too small (replay.capacity=1500): one segment can take 512 rows, and each of 3 shards has 500 rows. Set"
+     " --replay.capacity 1536 or more"),
+    ("replay.shards = 0",
+     "bad number of shards (replay.shards=0): it must be a finite number of at least 1. Set --replay.shards 1 or more"),
     ("replay = { capacity = 600, warmup = 601 }",
      "warm-up never ends (replay.warmup=601): the replay holds 600 rows. Set --replay.warmup 300 or less"),
     ("stop.env_steps = 1000",

@@ -81,9 +81,6 @@ WRONG = [
     ),
     ("replay.prioritized = 1", f"wrong type (replay.prioritized=1): {SWITCH}"),
     ("replay.prioritized = 0", f"wrong type (replay.prioritized=0): {SWITCH}"),
-    ("replay.shards = 2", "unknown choice (replay.shards=2): it must be 1. Write for example shards = 1"),
-    ("replay.shards = 2", "unknown choice (replay.shards=2): it must be 1. Write for example shards = 1"),
-    ("replay.shards = true", "wrong type (replay.shards=true): it must be 1. Write for example shards = 1"),
     ("teacher.source = 3", f"wrong type (teacher.source=3): {SOURCE}"),
     ("teacher.source = ['a', 3]", f'wrong type (teacher.source=["a", 3]): {SOURCE}'),
     (

@@ -1,40 +1,37 @@
-"""The learner as a Ray actor: sampling runs ahead of learning here."""
+"""The learner as a Ray actor."""
 
 import time
-from collections import deque
+from collections.abc import Sequence
 
 import ray
 import torch
 
+from distributed_kd.actors.supply import Supply
 from distributed_kd.learning.learner import Learner
-from distributed_kd.records import Batch, Evaluation, LearnerReport, Receipt, State, Weights
-
-BATCHES_PER_REQUEST = 8
-REQUESTS_IN_FLIGHT = 2
+from distributed_kd.records import Evaluation, LearnerReport, State, Weights
+from distributed_kd.replay.shards import Shards
 
 
 @ray.remote
 class LearnerActor:
-    """Holds the one `Learner` of a run and keeps requests for batches under way while it learns."""
+    """Holds the one `Learner` of a run, and the supply of batches that it learns from."""
 
     def __init__(
         self,
-        replay: ray.actor.ActorHandle,
-        receipt: Receipt,
+        replays: Sequence[ray.actor.ActorHandle],
+        shards: Shards,
         max_updates: int,
         threads: int,
         state: State | None,
         **parts: object,
     ):
-        """`max_updates` bounds the batches ever drawn, 0 = no bound; `receipt` is the replay's newest."""
+        """`max_updates` bounds the batches ever drawn, 0 = no bound; `shards` knows what `replays` hold."""
         torch.set_num_threads(threads)
         self._learner = Learner(**parts)
         if state is not None:
             self._learner.restore(state)
-        self._replay, self._receipt, self._max_updates = replay, receipt, max_updates
-        self._requests: deque[ray.ObjectRef] = deque()
-        self._ready: deque[Batch] = deque()
-        self._busy = self._waited = 0.0
+        most = max_updates - self._learner.updates if max_updates else 2**62
+        self._supply = Supply(replays, shards, most, self._learner.taken)
 
     @ray.method(num_returns=2)
     def train(self, updates: int, progress: float) -> tuple[LearnerReport, Weights]:
@@ -52,60 +49,43 @@ class LearnerActor:
 
     def state(self) -> State:
         """The learner's state. Raises RuntimeError while batches drawn ahead are not used: call `finish` before."""
-        if self._requests or self._ready:
+        if not self._supply.is_drained:
             raise RuntimeError("batches drawn ahead would be lost")
         return self._learner.state()
 
     def _train(self, updates: int, progress: float, ask: bool) -> tuple[LearnerReport, Weights]:
-        began, before = time.time(), self._learner.updates
-        self._busy = self._waited = 0.0
+        began, before, busy = time.time(), self._learner.updates, 0.0
         while self._learner.updates - before < updates:
             if ask:
-                self._ask_ahead()
-            if not self._ready and not self._receive():
+                self._ask()
+            if (batch := self._supply.next()) is None:
                 break
             learning = time.perf_counter()
-            self._learner.update(self._ready.popleft(), progress)
-            self._busy += time.perf_counter() - learning
-        if not ask and (priorities := self._learner.priorities()) is not None:
-            self._receipt = ray.get(self._replay.prioritise.remote(priorities))
+            self._learner.learn(batch, progress)
+            busy += time.perf_counter() - learning
+        if not ask:
+            self._supply.give_back(self._learner.priorities())
         reading = time.perf_counter()
         losses = self._learner.losses()  # on a GPU the updates end here
-        self._busy += time.perf_counter() - reading
+        busy += time.perf_counter() - reading
         done = self._learner.updates - before
         report = LearnerReport(
             updates=self._learner.updates,
             done=done,
-            busy_seconds=self._busy,
-            wait_seconds=self._waited,
+            busy_seconds=busy,
             started=began,
             ended=time.time(),
             starved=ask and done < updates,
-            receipt=self._receipt,
+            receipt=self._supply.receipt,
             updates_of=self._learner.updates_of,
             losses=losses,
+            **self._supply.account(),
         )
         return report, self._learner.weights()
 
-    def _ask_ahead(self) -> None:
-        """Top up the requests under way, never beyond the last update that this run may do."""
-        while len(self._requests) < REQUESTS_IN_FLIGHT:
-            wanted = BATCHES_PER_REQUEST
-            if self._max_updates:
-                ahead = len(self._ready) + BATCHES_PER_REQUEST * len(self._requests)
-                wanted = min(wanted, self._max_updates - self._learner.updates - ahead)
-            if wanted <= 0:
-                break
-            # What was learned of earlier steps travels with the next request: no call of its own, and nothing to wait for.
-            self._requests.append(self._replay.sample.remote(wanted, self._learner.priorities()))
-
-    def _receive(self) -> bool:
-        """Wait for the oldest request; False where nothing is under way or the replay gave nothing."""
-        while self._requests:
-            waiting = time.perf_counter()
-            batches, self._receipt = ray.get(self._requests.popleft())
-            self._waited += time.perf_counter() - waiting
-            if batches is not None:
-                self._ready.extend(batches.split())
-                return True
-        return False
+    def _ask(self) -> None:
+        """Keep requests under way; where there is nothing left of what was allowed, see whether more is by now."""
+        self._supply.ask_ahead(self._learner.priorities)
+        if self._supply.is_drained:
+            self._supply.look()
+            self._supply.ask_ahead(self._learner.priorities)

@@ -1,31 +1,37 @@
-"""The replay as a Ray actor."""
+"""A shard of the replay as a Ray actor."""
 
 import ray
 
 from distributed_kd.records import Batch, Priorities, Receipt, Segment, State
-from distributed_kd.replay.replay import Replay
+from distributed_kd.replay.shard import Request, Shard, Stock
 
 
 @ray.remote
 class ReplayActor:
-    """Holds the one `Replay` of a run; arrays out of Ray are copied into its ring, so nothing of theirs is kept alive."""
+    """Holds one `Shard`; arrays out of Ray are copied into its ring, so nothing of theirs is kept alive."""
 
     def __init__(self, state: State | None, **parts: object):
-        self._replay = Replay(**parts)
+        self._shard = Shard(**parts)
         if state is not None:
-            self._replay.restore(state)
+            self._shard.restore(state)
 
-    def receipt(self) -> Receipt:
-        return self._replay.receipt()
+    def stock(self) -> Stock:
+        return self._shard.stock()
 
-    def add(self, segment: Segment) -> Receipt:
-        return self._replay.add(segment)
+    def add(self, *segments: Segment) -> Receipt:
+        for segment in segments:
+            self._shard.add(segment)
+        return self._shard.receipt()
 
-    def sample(self, batches: int, priorities: Priorities | None) -> tuple[Batch | None, Receipt]:
-        return self._replay.sample(batches, priorities)
+    def draw(self, request: Request, priorities: Priorities | None) -> tuple[Batch, Stock]:
+        """Take the priorities in, and draw then."""
+        if priorities is not None:
+            self._shard.prioritise(priorities)
+        return self._shard.draw(request), self._shard.stock()
 
-    def prioritise(self, priorities: Priorities) -> Receipt:
-        return self._replay.prioritise(priorities)
+    def prioritise(self, priorities: Priorities) -> Stock:
+        self._shard.prioritise(priorities)
+        return self._shard.stock()
 
     def state(self) -> State:
-        return self._replay.state()
+        return self._shard.state()

@@ -16,11 +16,22 @@ class Draws(Protocol):
     prioritised: int
     late: int
 
+    @property
+    def mass(self) -> float:
+        """The sum that the draws are in proportion to."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is kept for each row."""
+
     def wrote(self, slots: NDArray[np.int64], cut: NDArray[np.int64]) -> None:
         """Take in that these slots were written, and that the steps in `cut` can no longer be drawn."""
 
-    def draw(self, batches: int, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Slots [batches * batch_size], with replacement, and how many times as likely as uniformly each was drawn."""
+    def draw(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """So many slots for each batch, counts [K], one batch behind the other and with replacement: [sum of counts].
+
+        Beside them how many times as likely as uniformly each was drawn.
+        """
 
     def prioritise(self, priorities: Priorities) -> None:
         """Take in what learning said of steps that were drawn before."""
@@ -33,6 +44,8 @@ class Draws(Protocol):
 class Uniform:
     """Every step alike."""
 
+    nbytes = 0
+
     def __init__(self, ring: Ring, seed: np.random.SeedSequence):
         self._ring, self._random = ring, np.random.default_rng(seed)
         self.prioritised = self.late = 0
@@ -40,10 +53,14 @@ class Uniform:
     def wrote(self, slots: NDArray[np.int64], cut: NDArray[np.int64]) -> None:
         """The ring itself tells what is a step."""
 
-    def draw(self, batches: int, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        count, filled = batches * batch_size, self._ring.filled
-        drawn = self._random.integers(0, filled, count)
-        while len(wrong := np.flatnonzero(~self._ring.rows["is_step"][drawn])):
+    @property
+    def mass(self) -> float:
+        return float(self._ring.steps)
+
+    def draw(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        count, filled = int(counts.sum()), self._ring.filled
+        drawn = self._random.integers(0, filled, count) if count else np.empty(0, np.int64)
+        while len(wrong := np.flatnonzero(~self._ring.rows["is_step"].take(drawn))):
             drawn[wrong] = self._random.integers(0, filled, len(wrong))
         return drawn, np.ones(count, np.float32)
 
@@ -60,7 +77,7 @@ class Uniform:
 class Prioritised:
     """In proportion to priority ** exponent; a new step has the greatest priority so far, so that each is soon seen.
 
-    Schaul et al. 2016, 1511.05952: proportional, one draw from each of B equal parts of the sum.
+    Schaul et al. 2016, 1511.05952: proportional, one draw from each of B equal parts of the sum, for a batch of B steps.
     """
 
     def __init__(self, ring: Ring, exponent: float, seed: np.random.SeedSequence):
@@ -75,11 +92,20 @@ class Prioritised:
         if len(cut):
             self._tree.set(cut, np.zeros(len(cut)))
 
-    def draw(self, batches: int, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        total = self._tree.total
-        parts = np.arange(batch_size) + self._random.random((batches, batch_size))
-        slots = self._tree.sample(np.minimum(parts.reshape(-1) * (total / batch_size), np.nextafter(total, 0.0)))
-        mean = total / self._ring.steps
+    @property
+    def mass(self) -> float:
+        return self._tree.total
+
+    @property
+    def nbytes(self) -> int:
+        return self._tree.nbytes
+
+    def draw(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        total, count = self._tree.total, int(counts.sum())
+        part = np.arange(count) - np.repeat(counts.cumsum() - counts, counts)
+        masses = (part + self._random.random(count)) * np.repeat(total / np.maximum(counts, 1), counts)
+        slots = self._tree.sample(np.minimum(masses, np.nextafter(total, 0.0)))
+        mean = total / max(self._ring.steps, 1)
         return slots, (self._tree.values(slots) / mean).astype(np.float32)
 
     def prioritise(self, priorities: Priorities) -> None:

@@ -32,11 +32,15 @@ class OwnSteps:
         new = (head + np.flatnonzero(policy == self._policy)) % self._ring
         self._rows = np.concatenate([held, new])[-self._newest :]
 
-    def draw(self, batches: int, batch_size: int) -> NDArray[np.int64] | None:
-        """Rows [batches * batch_size], uniformly with replacement, or None where fewer than one batch are remembered."""
-        if len(self._rows) < batch_size:
+    def __len__(self) -> int:
+        """Steps remembered."""
+        return len(self._rows)
+
+    def draw(self, count: int) -> NDArray[np.int64] | None:
+        """Rows [count], uniformly with replacement, or None where none are remembered."""
+        if not len(self._rows):
             return None
-        return self._rows[self._random.integers(0, len(self._rows), batches * batch_size)]
+        return self._rows[self._random.integers(0, len(self._rows), count)]
 
     def state(self) -> State:
         return {"rows": self._rows.copy(), "random": self._random.bit_generator.state}

@@ -3,18 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-FAN_OUT = 64
-"""Children of a node: a block of 512 bytes, so that a million leaves are two levels of blocks and a root"""
-GROUP = 8
-"""Children of a block that `sample` first sees as one sum"""
-WIDEST_ROOT = 1_024
+FAN_OUT = 16
+"""Children of a node: two lines of a processor's cache, and with the root a million leaves are two levels of them. With 8
+there are more levels; with 32 the cumulative sums of a draw, 4 ns an addend, cost more than a level less saves."""
+WIDEST_ROOT = 4_096
 """Nodes under the root: its cumulative sum is taken once for all draws, hence it may be wider than a block"""
 
 
 class SumTree:
     """Leaves of float64, all 0 at first, under levels of sums that are always sums of what stands below them now.
 
-    Each level is an array [parents, FAN_OUT], padded with zeros: 8.3 bytes a leaf in all. Many children and few levels suit
+    Each level is an array [parents, FAN_OUT], padded with zeros: 8.5 bytes a leaf in all. Many children and few levels suit
     NumPy, which costs by the call. Sum-trees for replays: Schaul et al. 2016, 1511.05952, appendix B.
     """
 
@@ -38,9 +37,14 @@ class SumTree:
         """The sum of all leaves."""
         return float(self._edges[-1])
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all levels."""
+        return sum(array.nbytes for array in (*self._nodes, *self._marks, self._edges))
+
     def values(self, leaves: NDArray[np.integer]) -> NDArray[np.float64]:
         """The values of these leaves [K], as they were set. IndexError where there is no such leaf."""
-        return self._nodes[0][self._checked(leaves)]
+        return self._nodes[0].take(self._checked(leaves))
 
     def set(self, leaves: NDArray[np.integer], values: NDArray[np.floating]) -> None:
         """Give these leaves [K] these values [K]; of a leaf named twice the last value counts.
@@ -80,15 +84,18 @@ class SumTree:
             return np.empty(0, np.int64)
         if not (left.min() >= 0 and left.max() < self._edges[-1]):
             raise ValueError(f"masses must be in [0, {self.total}), not from {left.min()} to {left.max()}")
-        node = np.searchsorted(self._edges, left, side="right") - 1
+        node = self._edges.searchsorted(left, side="right") - 1
         left = left - self._edges[node]
         each = np.arange(len(left))
+        sums = np.zeros((len(left), FAN_OUT + 1))
         for block in reversed(self._blocks):
-            groups = block.take(node, axis=0).reshape(-1, FAN_OUT // GROUP, GROUP)
-            # Cumulative sums cost NumPy most, 4 ns an addend. So first over the groups' sums, then within one group.
-            group, left = _descend(np.einsum("kgc->kg", groups), left)
-            child, left = _descend(groups[each, group], left)
-            node = node * FAN_OUT + group * GROUP + child
+            np.cumsum(block.take(node, axis=0), axis=1, out=sums[:, 1:])
+            # A block may sum to less than its mass by rounding; then it is the last value that adds to the sum.
+            np.minimum(left, np.nextafter(sums[:, -1], 0.0), out=left)
+            # The first sum above the mass is above the sum before it, so what was added is not 0.
+            child = (sums[:, 1:] > left[:, None]).argmax(axis=1)
+            left -= sums[each, child]
+            node = node * FAN_OUT + child
         return node
 
     def _checked(self, leaves: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -107,17 +114,3 @@ def _distinct(nodes: NDArray[np.int64], mark: NDArray[np.int64]) -> NDArray[np.i
     each = np.arange(len(nodes))
     mark[nodes] = each
     return nodes[mark[nodes] == each]
-
-
-def _descend(values: NDArray[np.float64], left: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """In whose span of its row's cumulative sum each mass falls, and how far into it.
-
-    values [K, C] at least 0 and in no row all 0, left [K] at least 0. Gives places [K], never of a value 0, and masses [K].
-    """
-    sums = np.zeros((len(values), values.shape[1] + 1))
-    np.cumsum(values, axis=1, out=sums[:, 1:])
-    # A row may sum to less than its mass by rounding; then it is the last value that adds to the sum.
-    left = np.minimum(left, np.nextafter(sums[:, -1], 0.0))
-    # The first sum above the mass is above the sum before it, so what was added is not 0.
-    place = (sums[:, 1:] > left[:, None]).argmax(axis=1)
-    return place, left - sums[np.arange(len(place)), place]

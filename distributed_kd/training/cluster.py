@@ -19,6 +19,8 @@ from distributed_kd.actors.learner_actor import LearnerActor
 from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
 from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
+from distributed_kd.replay.shard import Stock
+from distributed_kd.replay.shards import Shards, of_each
 from distributed_kd.training.parts import device_of
 from distributed_kd.training.plan import Node, Plan, cores, make_plan
 from distributed_kd.training.run import Run
@@ -32,7 +34,10 @@ LEARNER_THREADS = 1
 class Cluster:
     """The run's actors."""
 
-    replay: ActorHandle
+    replays: list[ActorHandle]
+    """one for each shard"""
+    stocks: list[Stock]
+    """what each held at the start"""
     learner: ActorHandle
     evaluator: ActorHandle
     rollouts: list[ActorHandle]
@@ -107,28 +112,33 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
             "max_task_retries": 0,
         }
 
-    replay = ReplayActor.options(**options(0, plan.replay_cpus)).remote(run.state_of("replay"), **parts.replay())
-    receipt = calmly(replay.receipt.remote())
+    shared, state = parts.replay(), run.state_of("replay")
+    states = of_each(state) if state else [None] * config.replay.shards
+    replays = [
+        ReplayActor.options(**options(shard, plan.replay_cpus)).remote(theirs, place=shard, **shared)
+        for shard, theirs in enumerate(states)
+    ]
+    stocks = calmly([replay.stock.remote() for replay in replays], "the replay")
     learner = LearnerActor.options(**options(0, plan.learner_cpus, plan.gpus)).remote(
-        replay,
-        receipt,
+        replays,
+        Shards(stocks, shared["config"], shared["pace"], shared["seed"]),
         config.stop.updates,
         LEARNER_THREADS,
         run.state_of("learner"),
-        **parts.learner(device_of(plan.device)),
+        **parts.learner(device_of(plan.device), repeatable=False),
     )
     evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
     rollouts = [
-        RolloutActor.options(**options(1 + actor, plan.rollout_cpus)).remote(
+        RolloutActor.options(**options(len(replays) + actor, plan.rollout_cpus)).remote(
             **parts.rollout(actor, run.incarnation, repeatable=False)
         )
         for actor in range(config.rollouts.actors)
     ]
-    return Cluster(replay, learner, evaluator, rollouts)
+    return Cluster(replays, stocks, learner, evaluator, rollouts)
 
 
-def calmly(reference: ray.ObjectRef, who: str = "an actor"):
-    """The value of a reference that is ready or will be soon, with Ray's errors turned into ours."""
+def calmly(reference: ray.ObjectRef | list[ray.ObjectRef], who: str = "an actor"):
+    """The value of a reference that is ready or will be soon, or of several, with Ray's errors turned into ours."""
     try:
         return ray.get(reference)
     except RayTaskError as error:

@@ -7,6 +7,7 @@ came from).
 import io
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from distributed_kd.config import RunConfig
 from distributed_kd.envs.spec import make
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
 from distributed_kd.policy_config import LEARN
-from distributed_kd.records import EnvSpec
+from distributed_kd.records import EnvSpec, State
 from distributed_kd.replay.ring import Ring
+from distributed_kd.replay.shards import of_each
 from distributed_kd.rollouts.evaluation import play
 from distributed_kd.rollouts.policies import Policies
 from distributed_kd.storage.checkpoints import load_newest
@@ -58,21 +60,35 @@ def draw(folder: RunFolder, config: RunConfig, spec: EnvSpec, states: int, seed:
             raise ConfigurationError(
                 Problem("no replay", "from", origin, "the run learned from a set of states itself", "Use --from teacher")
             )
-        ring = Ring(spec, config.replay.capacity)
-        ring.restore(replay)
-        there = _drawn(ring, states, random)
+        there = _drawn([_ring(spec, shard) for shard in of_each(replay)], states, random)
     else:
         there = _played(parts, config, checkpoint.parts["learner"], states, random)
     return DataSet(np.ascontiguousarray(there), config.env.id, str(folder.path.resolve()))
 
 
-def _drawn(ring: Ring, states: int, random: np.random.Generator) -> NDArray:
-    """What a network sees in so many different steps of the ring, in the order of the ring."""
-    there = np.flatnonzero(ring.rows["is_step"])
+def _ring(spec: EnvSpec, shard: State) -> Ring:
+    """A shard's rows as they were saved."""
+    ring = Ring(spec, len(shard["rows"]["is_step"]))
+    ring.restore(shard)
+    return ring
+
+
+def _drawn(rings: Sequence[Ring], states: int, random: np.random.Generator) -> NDArray:
+    """What a network sees in so many different steps of the rings, in their order."""
+    there = np.concatenate([np.flatnonzero(ring.rows["is_step"]) + at for ring, at in _placed(rings)])
     if len(there) < states:
         why, fix = f"{len(there)} are there", f"Ask for {len(there)} or fewer"
         raise ConfigurationError(Problem("too few states", "states", states, why, fix))
-    return ring.stacked(np.sort(random.choice(there, states, replace=False)))
+    drawn = np.sort(random.choice(there, states, replace=False))
+    return np.concatenate(
+        [ring.stacked(drawn[(drawn >= at) & (drawn < at + ring.capacity)] - at) for ring, at in _placed(rings)]
+    )
+
+
+def _placed(rings: Sequence[Ring]) -> list[tuple[Ring, int]]:
+    """Each ring with the rows of those before it."""
+    ends = np.cumsum([ring.capacity for ring in rings]).tolist()
+    return [(ring, end - ring.capacity) for ring, end in zip(rings, ends, strict=True)]
 
 
 def _played(parts: Parts, config: RunConfig, learner: dict, states: int, random: np.random.Generator) -> NDArray:

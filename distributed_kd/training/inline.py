@@ -94,8 +94,8 @@ def _learn(run: Run, replay: Replay, learner: Learner) -> None:
         if batches is None:
             break
         learning = time.perf_counter()
-        for batch in batches.split():
-            learner.update(batch, progress)
+        for batch in learner.taken(batches):
+            learner.learn(batch, progress)
         busy += time.perf_counter() - learning
     else:
         receipt = replay.receipt()

@@ -5,6 +5,7 @@ asked for next. The replay's receipts say how far inserting may run; a learner t
 was inserted. So both sides can wait, and no one polls.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,8 @@ from ray.actor import ActorHandle
 
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
+from distributed_kd.replay.segments import shard_of
+from distributed_kd.replay.shards import Tally, in_one
 from distributed_kd.training.cluster import Cluster, calmly, joined, placed
 from distributed_kd.training.plan import cores
 from distributed_kd.training.run import Run, Runner
@@ -49,12 +52,19 @@ class _Loop:
         self._segment_steps = run.config.rollouts.segment_steps
         # Every rollout stands here once for each further call it may be given, the longest idle first.
         self._idle = deque(cluster.rollouts * CALLS_IN_FLIGHT)
+        self._most_unstored = len(self._idle)  # where the replay is the slowest, rollouts wait for it
         self._events: dict[ray.ObjectRef, tuple[str, Callable, Callable]] = {}
         self._steps_under_way = 0  # asked of the rollouts and not yet told of by a receipt
-        self._training = self._adding = 0  # calls of the learner, and of the replay, under way
+        self._training = self._adding = 0  # calls of the learner, and of the replay's shards, under way
+        # Segments that wait for their shard, which takes all that came while it was busy in one call: so a request for
+        # batches never stands behind more than one call that stores.
+        self._waiting: list[list[tuple[ray.ObjectRef, float]]] = [[] for _ in cluster.replays]
+        self._storing = [False] * len(cluster.replays)
+        self._holds = False  # they are kept back while a checkpoint is taken
+        self._unstored = 0  # segments collected that no receipt tells of yet
+        self._tally = Tally([stock.receipt for stock in cluster.stocks], run.parts.pace)
         self._starved_at: int | None = -1  # inserts at which the learner last found no batch
         self._evaluating = False
-        self._held: list[ray.ObjectRef] | None = None  # segments kept back while a checkpoint is taken
         self._fault: EnvironmentFault | None = None
         self._weights: ray.ObjectRef | None = None
 
@@ -78,7 +88,7 @@ class _Loop:
 
     def _ask_rollouts(self) -> None:
         journal, bounds = self._journal, self._run.bounds
-        while self._idle:
+        while self._idle and self._unstored < self._most_unstored:
             ahead = journal.receipt.inserted + self._steps_under_way
             if ahead + self._segment_steps > journal.receipt.insert_limit or bounds.inserting_is_over(ahead):
                 break
@@ -104,30 +114,42 @@ class _Loop:
     def _on_collected(self, rollout: ActorHandle, segment: ray.ObjectRef, stats: EpisodeStats) -> None:
         self._idle.append(rollout)
         self._journal.collected(stats)
-        if self._held is not None:
-            self._held.append(segment)
-        else:
-            self._add(segment)
+        self._unstored += 1
+        shard = shard_of(stats.actor, stats.sequence, len(self._waiting))
+        self._waiting[shard].append((segment, time.monotonic()))
+        self._store(shard)
 
     def _on_broken_rollout(self, fault: EnvironmentFault) -> None:
         """The environment failed: that segment will never come, and the run ends once what was learned is saved."""
         self._steps_under_way -= self._segment_steps
         self._fault = fault
 
-    def _add(self, segment: ray.ObjectRef) -> None:
+    def _store(self, shard: int) -> None:
+        """Hand over what waits for a shard, unless it is busy or all is kept back."""
+        if self._holds or self._storing[shard] or not self._waiting[shard]:
+            return
+        waiting, self._waiting[shard] = self._waiting[shard], []
+        self._storing[shard] = True
         self._adding += 1
-        self._expect("the replay", self._cluster.replay.add.remote(segment), self._on_added)
+        segments, since = zip(*waiting, strict=True)
+        call = self._cluster.replays[shard].add.remote(*segments)
+        self._expect("the replay", call, partial(self._on_added, shard, since))
 
-    def _on_added(self, receipt: Receipt) -> None:
+    def _on_added(self, shard: int, since: tuple[float, ...], receipt: Receipt) -> None:
+        self._storing[shard] = False
         self._adding -= 1
-        self._steps_under_way -= self._segment_steps
-        self._journal.counted(receipt)
+        self._unstored -= len(since)
+        self._steps_under_way -= len(since) * self._segment_steps
+        self._journal.counted(self._tally.take(shard, receipt))
+        now = time.monotonic()
+        self._journal.stored([now - began for began in since])
+        self._store(shard)
 
     def _on_trained(self, weights: ray.ObjectRef, report: LearnerReport) -> None:
         self._training -= 1
         self._weights = weights
         self._starved_at = report.receipt.inserted if report.starved else None
-        self._journal.counted(report.receipt)
+        self._journal.counted(self._tally.take_all(report.receipt))
         self._journal.learned(report)
 
     def _on_evaluated(self, env_steps: int, reference: ray.ObjectRef, evaluation: Evaluation) -> None:
@@ -182,28 +204,28 @@ class _Loop:
 
     def _begin(self) -> None:
         """Take over the counts of the replay and the learner, restored or new, and the first weights."""
-        receipt = calmly(self._cluster.replay.receipt.remote(), "the replay")
         report, self._weights = self._cluster.learner.finish.remote(0.0)
         report = calmly(report, "the learner")
-        self._journal.resumed(report.updates, report.updates_of, receipt)
+        self._journal.resumed(report.updates, report.updates_of, self._tally.take_all(report.receipt))
         self._run.restart_timers()
 
     def _checkpoint(self) -> None:
         """Bring learner and replay to one moment, take their states, and let them go on while the disk is written."""
-        learner, replay = self._cluster.learner, self._cluster.replay
-        self._held = []
+        learner, replays = self._cluster.learner, self._cluster.replays
+        self._holds = True
         self._until(lambda: not (self._training or self._adding))
         self._expect_report(*learner.finish.remote(self._journal.progress))
         self._until(lambda: not self._training)
-        states = calmly(learner.state.remote(), "the learner"), calmly(replay.state.remote(), "the replay")
+        state = calmly(learner.state.remote(), "the learner")
+        shards = calmly([replay.state.remote() for replay in replays], "the replay")
         # Segments that came meanwhile are generated but not in these states: on resume they have never been.
-        segments, self._held = self._held, None
-        for segment in segments:
-            self._add(segment)
+        unstored = self._unstored * self._segment_steps
+        self._holds = False
+        for shard in range(len(replays)):
+            self._store(shard)
         if not (self._run.stop or self._is_over()):
             self._ask_learner()
-        unstored = len(segments) * self._segment_steps
-        self._run.save(unstored, learner=states[0], replay=states[1])
+        self._run.save(unstored, learner=state, replay=in_one(shards))
 
     def _evaluate_finally(self) -> Evaluation | None:
         """The reported scores, of the last weights; None where a signal comes before they are there."""

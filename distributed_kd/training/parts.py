@@ -86,23 +86,30 @@ class Parts:
         """A seed for PyTorch, from the random stream of that name."""
         return int(self.seed(*name).generate_state(1)[0])
 
-    def replay(self) -> dict[str, object]:
+    @property
+    def pace(self) -> Pace:
+        """How far the learner and the rollouts may run ahead of each other."""
         replay, rollouts = self.config.replay, self.config.rollouts
-        pace = Pace.between(
+        return Pace.between(
             replay.samples_per_insert, replay.warmup, replay.batch_size, rollouts.segment_steps, rollouts.actors
         )
+
+    def replay(self) -> dict[str, object]:
+        """Of `Replay`, and of each `Shard`."""
         return {
             "spec": self.spec,
-            "config": replay,
+            "config": self.config.replay,
             "n_step": self.config.teacher.n_step,
             "reward_clip": self.config.teacher.reward_clip,
-            "pace": pace,
+            "pace": self.pace,
             "seed": self.seed("replay"),
             "own": self._own,
         }
 
-    def learner(self, device: torch.device) -> dict[str, object]:
+    def learner(self, device: torch.device, repeatable: bool = True) -> dict[str, object]:
+        """`repeatable`: nothing is chosen by how long it takes, and nobody's neighbours change what is learned."""
         config, replay = self.config, self.config.replay
+        together = config.learner.students
         return {
             "networks": self.networks(),
             "spec": self.spec,
@@ -112,6 +119,8 @@ class Parts:
             "device": device,
             "importance": Importance(replay.importance, replay.importance_end) if replay.prioritized else None,
             "normaliser": Normaliser(self.spec, device, self.normal) if config.env.normalise else None,
+            "together": "loop" if repeatable and together == "auto" else together,
+            "precision": config.learner.precision,
         }
 
     @property

@@ -33,6 +33,7 @@ class Plan:
     gpus: float
     rollout_actors: int
     rollout_cpus: float
+    shards: int = 1
     learner_cpus: float = LEARNER_CPUS
     replay_cpus: float = SHARED_CPUS
     evaluation_cpus: float = SHARED_CPUS
@@ -43,11 +44,12 @@ class Plan:
 
     @property
     def bundles(self) -> list[dict[str, float]]:
-        """Learner, replay and evaluation side by side, then each rollout."""
+        """Learner, the replay's first shard and evaluation side by side, then each further shard and each rollout."""
         core = {"CPU": self.learner_cpus + self.replay_cpus + self.evaluation_cpus}
         if self.gpus:
             core["GPU"] = self.gpus
-        return [core, *({"CPU": self.rollout_cpus} for _ in range(self.rollout_actors))]
+        others = [self.replay_cpus] * (self.shards - 1) + [self.rollout_cpus] * self.rollout_actors
+        return [core, *({"CPU": cpus} for cpus in others)]
 
     @property
     def cpus(self) -> float:
@@ -56,10 +58,11 @@ class Plan:
     def lines(self, config: RunConfig) -> list[str]:
         """The plan as a person reads it."""
         rollouts = config.rollouts
+        replay = f"{self.shards} x {self.replay_cpus:g}" if self.shards > 1 else f"{self.replay_cpus:g}"
         return [
             f"learner     {self.learner_cpus:g} CPU{' + 1 GPU' if self.gpus else ''}, on {self.device}: "
             f"teacher and {len(config.students)} students, batches of {config.replay.batch_size}",
-            f"replay      {self.replay_cpus:g} CPU: {config.replay.capacity:,} rows",
+            f"replay      {replay} CPU: {config.replay.capacity:,} rows",
             f"rollouts    {self.rollout_actors} x {self.rollout_cpus:g} CPU: {rollouts.envs_per_actor} lanes each, "
             f"{rollouts.behaviour.teacher:.0%} driven by the teacher",
             f"evaluation  {self.evaluation_cpus:g} CPU: {config.evaluation.episodes} episodes for each policy",
@@ -74,21 +77,25 @@ def make_plan(config: RunConfig, nodes: Sequence[Node]) -> Plan:
     """
     if config.learner.device == "cuda" and not any(node.gpus >= 1 for node in nodes):
         raise ResourceError(no_gpu())
-    core = LEARNER_CPUS + 2 * SHARED_CPUS
+    core, shards = LEARNER_CPUS + 2 * SHARED_CPUS, config.replay.shards
     able = [node for node in nodes if node.cpus >= core]
     with_gpu = [node for node in able if node.gpus >= 1 and config.learner.device != "cpu"]
     fit = with_gpu if config.learner.device == "cuda" else with_gpu or able
     home = max(fit, key=lambda node: node.cpus, default=None)
     there, actors = sum(node.cpus for node in nodes), config.rollouts.actors
     free = [node.cpus - (core if node is home else 0.0) for node in nodes] if home else []
+    for _ in range(shards - 1 if home else 0):  # each where most is free
+        free[free.index(max(free))] -= SHARED_CPUS
     for each in ROLLOUT_CPUS:
-        if home and _room(free, each) >= actors:
-            return Plan(there, 1.0 if with_gpu else 0.0, actors, each)
-    most = _room(free, ROLLOUT_CPUS[-1])
-    why = f"the run needs {core + actors * ROLLOUT_CPUS[-1]:g} CPU, there are {there:g}"
+        if home and min(free) >= 0 and _room(free, each) >= actors:
+            return Plan(there, 1.0 if with_gpu else 0.0, actors, each, shards)
+    most = _room(free, ROLLOUT_CPUS[-1]) if home and min(free) >= 0 else 0
+    needed = core + (shards - 1) * SHARED_CPUS + actors * ROLLOUT_CPUS[-1]
+    why = f"the run needs {needed:g} CPU, there are {there:g}"
     if len(nodes) > 1:
         why += f" on {len(nodes)} nodes, and the learner needs {core:g} on one"
-    fix = f"Lower --rollouts.actors to {most}" if most else "Use a larger machine, or --runner inline"
+    smaller = "Lower --replay.shards, use a larger machine," if shards > 1 else "Use a larger machine,"
+    fix = f"Lower --rollouts.actors to {most}" if most else f"{smaller} or --runner inline"
     raise ResourceError(Problem("too few CPUs", "rollouts.actors", actors, why, fix))
 
 

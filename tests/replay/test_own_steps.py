@@ -11,7 +11,7 @@ from replay_samples import replay_of as any_replay_of
 from scipy import stats
 
 from distributed_kd.replay.pace import Pace
-from distributed_kd.replay.replay import OWN_BATCHES
+from distributed_kd.replay.shard import OWN_BATCHES
 
 OWN = {"first": 1, "second": 2}
 

@@ -222,3 +222,15 @@ def test_without_stacks_nothing_stands_before():
     segment = next(atari_segments(0.0, spec=replace(ATARI, frame_stack=1)))
     assert len(segment.observation) == 8 * 65
     assert bytes_per_row(Ring(SPEC, 10)) == 8 + 32
+
+
+@settings(deadline=None, max_examples=60)
+@given(player=stacking_players, slack=st.integers(0, 30), segments=st.integers(1, 12))
+def test_the_running_count_of_steps_is_that_of_a_full_count(player, slack, segments):
+    """Through overwriting, through cutting at the seam, and through a restore."""
+    replay = replay_of(player.most_rows + slack, stack=player.stack)
+    for _ in range(segments):
+        receipt, state = replay.add(player.play()[0]), replay.state()
+        assert receipt.size == np.count_nonzero(state["rows"]["is_step"])
+        replay.restore(state)
+        assert replay.receipt().size == receipt.size

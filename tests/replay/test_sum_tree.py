@@ -8,8 +8,8 @@ from scipy import stats
 
 from distributed_kd.replay.sum_tree import SumTree
 
-# Around a block of 64, around the widest root of 1,024, and around 1,024 blocks, where another level begins.
-SIZES = [1, 2, 63, 64, 65, 1_024, 1_025, 4_095, 4_096, 4_097, 65_535, 65_536, 65_537, 70_000]
+# Around the widest root of 4,096, around a block of 16 beyond it, and around 4,096 blocks, where another level begins.
+SIZES = [1, 2, 15, 16, 17, 4_095, 4_096, 4_097, 4_111, 4_112, 4_113, 65_535, 65_536, 65_537, 70_000]
 
 
 def tree_of(values):
@@ -92,7 +92,7 @@ def test_a_leaf_of_value_0_is_never_drawn(size, seed, zeros):
     values[random.integers(size)] = 0.3
     tree = tree_of(values)
     edges = np.cumsum(values)
-    of_blocks = np.cumsum(np.add.reduceat(values, np.arange(0, size, 64)))
+    of_blocks = np.cumsum(np.add.reduceat(values, np.arange(0, size, 16)))
     masses = np.concatenate([random.permutation(edges)[:2_000], of_blocks, random.random(100) * tree.total])
     masses = np.concatenate([masses, np.nextafter(masses, np.inf), np.nextafter(masses, 0.0), [0.0]])
     masses = np.minimum(masses, np.nextafter(tree.total, 0.0))
@@ -162,17 +162,17 @@ def test_a_batch_of_one_precision_or_of_nothing():
         ([0, 1], [np.inf, 1.0], ValueError, "finite and at least 0"),
         ([0, 1], [1.0], ValueError, r"\[K\]"),  # would be broadcast in silence
         ([[0, 1]], [[1.0, 1.0]], ValueError, r"\[K\]"),
-        ([0, -1], [1.0, 1.0], IndexError, r"\[0, 1100\)"),  # would be the last
-        ([0, 1_100], [1.0, 1.0], IndexError, r"\[0, 1100\)"),  # the blocks are padded to 1,152
+        ([0, -1], [1.0, 1.0], IndexError, r"\[0, 4100\)"),  # would be the last
+        ([0, 4_100], [1.0, 1.0], IndexError, r"\[0, 4100\)"),  # the blocks are padded to 4,112
         ([0.0, 1.5], [1.0, 1.0], TypeError, "float64"),
     ],
 )
 def test_a_wrong_update_is_refused_and_leaves_no_trace(leaves, values, error, said):
-    tree = tree_of(np.ones(1_100))
+    tree = tree_of(np.ones(4_100))
     with pytest.raises(error, match=said):
         tree.set(np.array(leaves), np.array(values))
-    assert tree.total == 1_100
-    np.testing.assert_array_equal(tree.values(np.arange(1_100)), np.ones(1_100))
+    assert tree.total == 4_100
+    np.testing.assert_array_equal(tree.values(np.arange(4_100)), np.ones(4_100))
 
 
 @pytest.mark.parametrize("mass", [-1e-300, 2.0, np.inf, np.nan])

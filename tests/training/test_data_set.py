@@ -20,6 +20,7 @@ from distributed_kd.config import DataConfig, EvaluationConfig
 from distributed_kd.errors import CheckpointError, ConfigurationError, StorageError
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.replay.ring import Ring
+from distributed_kd.replay.shards import in_one
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.training.data_set import DataSet, draw, read, taught_by_its_run, write
@@ -79,6 +80,20 @@ def test_from_the_replay_come_steps_each_once(tmp_path):
     assert drawn(folder, 20).observation[:, 0].tolist() == np.flatnonzero(is_step).tolist(), "all of them, in their order"
     with pytest.raises(ConfigurationError, match=r"^too few states \(states=21\): 20 are there\. Ask for 20 or fewer$"):
         drawn(folder, 21)
+
+
+def test_from_several_shards_too(tmp_path):
+    """Of stacked observations, each shard's ring ends for itself; the last shard was still empty."""
+    spec, folder = replace(SPEC, frame_stack=2), a_run(tmp_path / "run")
+    learner = checkpoints.load_newest(folder.checkpoints).parts["learner"]
+    rows = [states(6), 10 + states(4), states(0)]
+    shards = [{"rows": replay_rows(one, np.arange(len(one)) % 2 == 0), "written": len(one)} for one in rows]
+    checkpoints.save(folder.checkpoints, 2, {"learner": learner, "replay": in_one(shards)}, {}, 1)
+    found = draw(folder, CONFIG, spec, 5, 0, "replay").observation
+    assert found[:, :, 0].tolist() == [[0, 0], [1, 2], [3, 4], [10, 10], [11, 12]]
+    assert len(draw(folder, CONFIG, spec, 3, 0, "replay").observation) == 3
+    with pytest.raises(ConfigurationError, match="5 are there"):
+        draw(folder, CONFIG, spec, 6, 0, "replay")
 
 
 def test_a_seed_decides_which(tmp_path):

@@ -71,6 +71,22 @@ def test_late_priorities_are_charted_where_there_are_priorities(tmp_path):
     assert charted["replay_late_priorities"] == 16
 
 
+def test_waits_and_ages_of_a_window(tmp_path):
+    made = journal(tmp_path)
+    made.learned(report(8, 8, wait_seconds=0.5, waits=1, sample_age_rows=100.0))
+    made.learned(report(10, 2, wait_seconds=0.25, waits=2, sample_age_rows=600.0))
+    made.learned(report(10, 0, wait_seconds=0.0, waits=0))  # starved: nothing was learned from
+    made.stored([0.25, 0.75])
+    made.stored([0.5])
+    made.flush()
+    made.flush()
+    told, nothing = (line["charts"] for line in lines(tmp_path))
+    assert told["sample_age_rows"] == 200.0  # (8 * 100 + 2 * 600) / 10
+    assert told["replay_answer_seconds"] == 0.25  # .75 s for 3 answers
+    assert told["replay_store_seconds"] == 0.5
+    assert not {"sample_age_rows", "replay_answer_seconds", "replay_store_seconds"} & set(nothing)
+
+
 def test_nothing_inserted_has_no_pace(tmp_path):
     assert journal(tmp_path).samples_per_insert == 0.0
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from distributed_kd.config import LearnerConfig, RolloutsConfig, RunConfig
+from distributed_kd.config import LearnerConfig, ReplayConfig, RolloutsConfig, RunConfig
 from distributed_kd.errors import ResourceError
 from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.plan import Node, make_plan
@@ -67,6 +67,34 @@ def test_the_learner_goes_where_the_gpu_is():
 def test_asked_for_cuda_it_never_falls_back(nodes):
     with pytest.raises(ResourceError):
         make_plan(config(device="cuda"), nodes)
+
+
+def sharded(shards, actors=2):
+    return replace(config(actors), replay=ReplayConfig(shards=shards))
+
+
+def test_every_shard_of_the_replay_is_an_actor():
+    """The first stands beside the learner; the others and the rollouts wherever there is room."""
+    plan = make_plan(sharded(3), [Node(2, 0), Node(1, 0)])
+    # 1.5 beside each other leave .5 and 1, and two shards .5 and .5: one rollout of .5 on each.
+    assert plan.bundles == [{"CPU": 1.5}, {"CPU": 0.25}, {"CPU": 0.25}, {"CPU": 0.5}, {"CPU": 0.5}]
+    assert "replay      3 x 0.25 CPU: 100,000 rows" in plan.lines(sharded(3))
+
+
+@pytest.mark.parametrize(
+    ("shards", "actors", "line"),
+    [
+        (2, 2, "(rollouts.actors=2): the run needs 2.25 CPU, there are 2. Lower --rollouts.actors to 1"),
+        (3, 1, "(rollouts.actors=1): the run needs 2.25 CPU, there are 2. Lower --replay.shards, use a larger machine, "
+               "or --runner inline"),
+        (9, 1, "(rollouts.actors=1): the run needs 3.75 CPU, there are 2. Lower --replay.shards, use a larger machine, "
+               "or --runner inline"),
+    ],
+)  # fmt: skip
+def test_a_machine_too_small_for_so_many_shards(shards, actors, line):
+    with pytest.raises(ResourceError) as raised:
+        make_plan(sharded(shards, actors), [Node(2, 0)])
+    assert raised.value.lines == (f"too few CPUs {line}",)
 
 
 def test_the_plan_in_words():
