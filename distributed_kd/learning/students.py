@@ -20,14 +20,10 @@ from distributed_kd.student_config import StudentConfig
 
 @dataclass(frozen=True)
 class Attempt:
-    """The loss 0-d of an update that is still to be done, and what is told of it."""
+    """The loss 0-d of an update still to be done, its progress on the student's own schedules, and what is logged."""
 
     loss: Tensor
-    outputs: Tensor
-    """[B, A], detached"""
     progress: float
-    """of the student's own schedules"""
-    temperatures: Temperatures
     logged: dict[str, Tensor]
 
 
@@ -79,20 +75,18 @@ class Student:
         Returns 0-d tensors where `measure` asks for them, else nothing. Nothing is learned, and no update counted, while a
         student that learns from its own lanes alone waits for its first steps.
         """
-        attempt = self.attempt(lesson, auto_temperature, progress, steps, own)
-        if attempt is None:
-            return {}
-        norm = self.trained.step(attempt.loss, attempt.progress)
-        return self.done(attempt, norm, lesson.q, measure)
+        attempt = self.attempt(lesson, auto_temperature, progress, measure, steps, own)
+        return self.done(attempt, self.trained.step(attempt.loss, attempt.progress)) if attempt else {}
 
     def attempt(
         self,
         lesson: Lesson,
         auto_temperature: Tensor,
         progress: float,
+        measure: bool,
         steps: Steps | None = None,
         own: tuple[Steps, Lesson] | None = None,
-    ) -> "Attempt | None":
+    ) -> Attempt | None:
         """The loss of an update, of which nothing was learned yet; None while there is nothing to learn from."""
         if not self.objective.maps_batches and own is None:
             return None
@@ -117,7 +111,16 @@ class Student:
             logged["policy_gradient_loss"] = gradient.detach()
         if config.distillation != "constant":
             logged["distillation"] = torch.tensor(share, device=loss.device)
-        return Attempt(loss, sight.outputs.detach(), progress, temperatures, logged)
+        if not measure:
+            return Attempt(loss, progress, {})
+        temperature = torch.as_tensor(temperatures.of(), device=loss.device)
+        told = {
+            "loss": loss.detach(),
+            "temperature": temperature,
+            "teacher_entropy": target_entropy(lesson.q, temperature),
+            "agreement": agreement(sight.outputs.detach(), lesson.q),
+        }
+        return Attempt(loss, progress, {**told, **logged})
 
     def begin(self, progress: float) -> float:
         """Progress of its own schedules, which begin with its first update."""
@@ -129,25 +132,12 @@ class Student:
         """At a progress of its own schedules."""
         return Temperatures(self._config.temperature, auto, linear(1.0, self._config.temperature_end, 1.0, progress))
 
-    def done(self, attempt: "Attempt", norm: Tensor, taught: Tensor, measure: bool) -> dict[str, Tensor]:
-        """Count the update that `attempt` became; gives what is logged where `measure` asks for it.
-
-        `norm` of the gradient, 0-d; `taught` the teacher's Q-values [B, A].
-        """
+    def done(self, attempt: Attempt, norm: Tensor) -> dict[str, Tensor]:
+        """Count the update that `attempt` became; gives what is logged of it, with the gradient's norm, 0-d."""
         self.updates += 1
         if self._target:
             self._target.follow(self.updates)
-        if not measure:
-            return {}
-        temperature = torch.as_tensor(attempt.temperatures.of(), device=norm.device)
-        return {
-            "loss": attempt.loss.detach(),
-            "grad_norm": norm,
-            "temperature": temperature,
-            "teacher_entropy": target_entropy(taught, temperature),
-            "agreement": agreement(attempt.outputs, taught),
-            **attempt.logged,
-        }
+        return {**attempt.logged, "grad_norm": norm} if attempt.logged else {}
 
     def key(self) -> Hashable | None:
         """Equal in students of which one loss can be taken over the outputs of all; None in one that learns by itself.

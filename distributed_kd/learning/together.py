@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from distributed_kd.learning.lesson import Lesson, Steps
-from distributed_kd.learning.objective import Sight, Told
+from distributed_kd.learning.objective import Sight, Temperatures, Told
 from distributed_kd.learning.students import Attempt, Student
 from distributed_kd.learning.trainable import Adam, backward
+from distributed_kd.maths.targets import agreement, target_entropy
 from distributed_kd.networks import layer_shapes
 from distributed_kd.networks.plain import EqualNetworks, PlainNetworks, Sizes, sizes_of
 from distributed_kd.records import EnvSpec
@@ -97,12 +98,12 @@ class Together:
             losses.append(loss)
             attempts |= of_each
         for name, student in self._alone.items():
-            attempts[name] = student.attempt(lesson, auto_temperature, progress, steps)
+            attempts[name] = student.attempt(lesson, auto_temperature, progress, measure, steps)
             losses.append(attempts[name].loss)
         progresses = [attempts[name].progress for name in self._students]
         norms = self._step(sum(losses[1:], start=losses[0]), progresses).unbind()
         return {
-            name: student.done(attempts[name], norm, lesson.q, measure)
+            name: student.done(attempts[name], norm)
             for (name, student), norm in zip(self._students.items(), norms, strict=True)
         }
 
@@ -207,12 +208,20 @@ class Choir:
         weight = None if told.weight is None else told.weight.repeat(count)
         joint = Told(told.q.repeat(count, 1), (), weight)
         loss = self._loss(outputs.flatten(0, 1), joint, temperatures, progress)
-        attempts = {}
-        for name, own in zip(self._students, outputs.detach(), strict=True):
-            # The losses are means over states, so the sum over students is their number times the mean over all.
-            its_loss = self._loss(own, told, temperatures, progress) if measure else loss
-            attempts[name] = Attempt(its_loss, own, progress, temperatures, {})
+        # The losses are means over states, so the sum over students is their number times the mean over all.
+        logged = self._logged(outputs.detach(), told, temperatures, progress) if measure else [{}] * count
+        attempts = {name: Attempt(loss, progress, its) for name, its in zip(self._students, logged, strict=True)}
         return count * loss, attempts
+
+    @torch.no_grad()
+    def _logged(self, outputs: Tensor, told: Told, temperatures: Temperatures, progress: float) -> list[dict[str, Tensor]]:
+        """As each of them would log it, from outputs [K, B, A]."""
+        losses = torch.vmap(lambda its: self._loss(its, told, temperatures, progress))(outputs)
+        agreements = torch.vmap(lambda its: agreement(its, told.q))(outputs)
+        temperature = torch.as_tensor(temperatures.of(), device=outputs.device)
+        of_all = {"temperature": temperature, "teacher_entropy": target_entropy(told.q, temperature)}
+        each = zip(losses.unbind(), agreements.unbind(), strict=True)
+        return [{"loss": loss, **of_all, "agreement": share} for loss, share in each]
 
     def _outputs(self, observation: Tensor) -> Tensor:
         """Of all students, [K, B, A]."""
@@ -220,7 +229,7 @@ class Choir:
         outputs += [network(observation).unsqueeze(0) for network in self._others]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-    def _loss(self, outputs: Tensor, told: Told, temperatures, progress: float) -> Tensor:
+    def _loss(self, outputs: Tensor, told: Told, temperatures: Temperatures, progress: float) -> Tensor:
         sight = Sight(outputs, (), outputs)  # no loss of theirs looks at layers or features
         return self._leader.objective.from_teacher(sight, told, temperatures, progress)
 
