@@ -1,0 +1,46 @@
+"""What `bench scaling` makes of its runs, and the environments that it runs on."""
+
+import gymnasium as gym
+import pytest
+
+from distributed_kd.bench import environments, scaling
+from distributed_kd.bench.environments import NULL, SLEEPING
+from distributed_kd.bench.figures import Options
+from distributed_kd.config import EnvConfig
+from distributed_kd.envs.spec import read_spec
+
+
+@pytest.mark.parametrize("environment", [NULL, SLEEPING])
+def test_nothing_happens_until_an_episode_is_cut_off(environment, monkeypatch):
+    slept = []
+    monkeypatch.setattr(environments.time, "sleep", slept.append)
+    spec = read_spec(EnvConfig(environment))
+    assert (spec.observation_shape, spec.actions) == ((4,), 2)
+    env = gym.make(environment.rpartition(":")[2])
+    env.reset(seed=0)
+    ends = [env.step(0)[2:4] for _ in range(1_000)]
+    assert ends == [(False, False)] * 999 + [(False, True)]
+    assert slept == ([0.002] * 1_000 if environment == SLEEPING else [])
+
+
+def test_scaling_is_told_as_a_share_of_linear(monkeypatch):
+    """1 actor makes 100 steps a second, 16 make 1,440: 0.9 of linear."""
+    asked = []
+
+    def rates(environment, actors, steps, options):
+        asked.append((environment, actors, steps))
+        return [100.0 * actors * (0.9 if actors == 16 else 1.0)] * options.repeats
+
+    monkeypatch.setattr(scaling, "_rates", rates)
+    sleeping, control = scaling.measure(Options(repeats=3))
+    assert [one.what for one in sleeping.figures] == ["1 actor", "2 actors", "4 actors", "8 actors", "16 actors"]
+    assert [one.ratio for one in sleeping.figures[1:]] == pytest.approx([1.0, 1.0, 1.0, 0.9])
+    assert [one.at_least for one in sleeping.figures] == [None] * 4 + [0.9]
+    # Segments of one step: as many a second as steps.
+    assert [(one.value, one.unit) for one in control.figures] == [(100.0 * n, "segments/s") for n in (1, 2, 4)]
+    assert asked == [(SLEEPING, n, 32) for n in (1, 2, 4, 8, 16)] + [(NULL, n, 1) for n in (1, 2, 4)]
+
+
+@pytest.mark.timeout(180)
+def test_more_actors_than_cores_run_on_ray():
+    assert min(scaling._rates(NULL, 3, 1, Options(repeats=1, seconds=0.1))) > 0
