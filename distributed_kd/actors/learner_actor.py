@@ -3,12 +3,15 @@
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import ray
 import torch
 
 from distributed_kd.actors.supply import Supply
+from distributed_kd.data_config import ReplayConfig
 from distributed_kd.learning.learner import Learner
 from distributed_kd.records import Evaluation, LearnerReport, State, Weights
+from distributed_kd.replay.pace import Pace
 from distributed_kd.replay.shards import Shards
 
 
@@ -19,19 +22,20 @@ class LearnerActor:
     def __init__(
         self,
         replays: Sequence[ray.actor.ActorHandle],
-        shards: Shards,
+        union: tuple[ReplayConfig, Pace, np.random.SeedSequence],
         max_updates: int,
         threads: int,
         state: State | None,
         **parts: object,
     ):
-        """`max_updates` bounds the batches ever drawn, 0 = no bound; `shards` knows what `replays` hold."""
+        """`max_updates` bounds the batches ever drawn, 0 = no bound; `union` is by what the shards in `replays` are one."""
         torch.set_num_threads(threads)
         self._learner = Learner(**parts)
         if state is not None:
             self._learner.restore(state)
+        stocks = ray.get([replay.stock.remote() for replay in replays])
         most = max_updates - self._learner.updates if max_updates else 2**62
-        self._supply = Supply(replays, shards, most, self._learner.taken)
+        self._supply = Supply(replays, Shards(stocks, *union), most, self._learner.taken)
 
     @ray.method(num_returns=2)
     def train(self, updates: int, progress: float) -> tuple[LearnerReport, Weights]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_kd.maths.temporal_difference import n_step
+from distributed_kd.maths.n_step import n_step
 from distributed_kd.records import EnvSpec, Segment, State
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from distributed_kd.data_config import BehaviourConfig
 
@@ -46,7 +45,8 @@ def sample_softmax(
     The best after Gumbel noise: Gumbel 1954; Maddison, Tarlow and Minka 2014, 1411.0030.
     """
     action = (outputs + random.gumbel(size=outputs.shape)).argmax(1)
-    return action, softmax(outputs.astype(np.float64), axis=1)[np.arange(len(action)), action]
+    likelihood = np.exp(outputs.astype(np.float64) - outputs.max(1, keepdims=True))
+    return action, likelihood[np.arange(len(action)), action] / likelihood.sum(1)
 
 
 def _apportion(shares: list[float], lanes: int) -> list[int]:

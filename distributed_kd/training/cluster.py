@@ -2,9 +2,10 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import ray
@@ -20,7 +21,7 @@ from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
 from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
 from distributed_kd.replay.shard import Stock
-from distributed_kd.replay.shards import Shards, of_each
+from distributed_kd.replay.shards import of_each
 from distributed_kd.training.parts import device_of
 from distributed_kd.training.plan import Node, Plan, cores, make_plan
 from distributed_kd.training.run import Run
@@ -39,8 +40,13 @@ class Cluster:
     stocks: list[Stock]
     """what each held at the start"""
     learner: ActorHandle
-    evaluator: ActorHandle
     rollouts: list[ActorHandle]
+    start_evaluator: Callable[[], ActorHandle]
+
+    @cached_property
+    def evaluator(self) -> ActorHandle:
+        """Started when it is first asked for: until then its core helps the others to begin."""
+        return self.start_evaluator()
 
 
 @contextmanager
@@ -118,23 +124,24 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
         ReplayActor.options(**options(shard, plan.replay_cpus)).remote(theirs, place=shard, **shared)
         for shard, theirs in enumerate(states)
     ]
-    stocks = calmly([replay.stock.remote() for replay in replays], "the replay")
     learner = LearnerActor.options(**options(0, plan.learner_cpus, plan.gpus)).remote(
         replays,
-        Shards(stocks, shared["config"], shared["pace"], shared["seed"]),
+        (shared["config"], shared["pace"], shared["seed"]),
         config.stop.updates,
         LEARNER_THREADS,
         run.state_of("learner"),
         **parts.learner(device_of(plan.device), repeatable=False),
     )
-    evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
     rollouts = [
         RolloutActor.options(**options(len(replays) + actor, plan.rollout_cpus)).remote(
             **parts.rollout(actor, run.incarnation, repeatable=False)
         )
         for actor in range(config.rollouts.actors)
     ]
-    return Cluster(replays, stocks, learner, evaluator, rollouts)
+    # Only now is anything waited for: all of them start side by side.
+    stocks = calmly([replay.stock.remote() for replay in replays], "the replay")
+    evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus))
+    return Cluster(replays, stocks, learner, rollouts, lambda: evaluator.remote(**parts.evaluator()))
 
 
 def calmly(reference: ray.ObjectRef | list[ray.ObjectRef], who: str = "an actor"):

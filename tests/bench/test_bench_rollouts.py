@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from distributed_kd.bench.contenders import Rates, contending
 
 from distributed_kd import presets
 from distributed_kd.bench import rollouts
 from distributed_kd.bench.acting import FREE, acting_run, at_once, balanced, bare_cartpole, bare_lanes, call_share, parts_of
-from distributed_kd.bench.contenders import Rates, contending
 from distributed_kd.bench.figures import Options
 from distributed_kd.records import Weights
 from distributed_kd.rollouts.rollout import Rollout

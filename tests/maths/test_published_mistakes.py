@@ -11,6 +11,7 @@ import torch
 from loss_samples import EVERY_LOSS, losses, random_outputs
 
 from distributed_kd.maths import distillation, schedules, statistics, targets, temporal_difference
+from distributed_kd.maths.n_step import n_step
 from distributed_kd.student_config import ON_THE_SCALE_OF_Q
 
 EVERY_SOFT_LOSS = losses("kl", "kl_q", "kl_hinton", "kl_reverse", "jsd", "cross_entropy", "dkd", "hard_soft")
@@ -200,7 +201,7 @@ TRUNCATED = np.full(6, 0.5, np.float32)
 
 
 def test_mistake_13_bootstrapping_zero_at_a_truncation():
-    n_step_return, discount_product, _ = temporal_difference.n_step(REWARD, TRUNCATED, IS_STEP, np.array([0, 1]), 3)
+    n_step_return, discount_product, _ = n_step(REWARD, TRUNCATED, IS_STEP, np.array([0, 1]), 3)
     np.testing.assert_array_equal(discount_product, [0.25, 0.5])
     q_t = torch.tensor([[8.0, 4.0], [8.0, 4.0]])
     target = temporal_difference.q_learning_target(q_t, torch.tensor(discount_product), torch.tensor(n_step_return))
@@ -211,7 +212,7 @@ def test_mistake_13_bootstrapping_zero_at_a_truncation():
 def test_mistake_13_the_reset_observation_taken_for_the_final_one():
     starts = np.array([0, 1])
     for n in (2, 3, 5):
-        offset = temporal_difference.n_step(REWARD, TRUNCATED, IS_STEP, starts, n)[2]
+        offset = n_step(REWARD, TRUNCATED, IS_STEP, starts, n)[2]
         assert (starts + offset).tolist() == [2, 2]
 
 
@@ -219,19 +220,19 @@ def test_mistake_13_the_reset_observation_taken_for_the_final_one():
 def test_mistake_14_an_n_step_return_across_a_termination(between):
     is_step = IS_STEP if between else np.ones(6, bool)
     terminated = np.array([0.5, 0.0, 0.5, 0.5, 0.5, 0.5], np.float32)
-    result = temporal_difference.n_step(REWARD, terminated, is_step, np.array([0]), 5)
+    result = n_step(REWARD, terminated, is_step, np.array([0]), 5)
     # 1 + .5 * 2; nothing of the rewards of 100 that follow, and nothing to bootstrap.
     assert [float(array[0]) for array in result] == [2.0, 0.0, 2.0]
 
 
 def test_mistake_14_an_n_step_return_across_a_truncation():
-    n_step_return = temporal_difference.n_step(REWARD, TRUNCATED, IS_STEP, np.array([0, 1]), 5)[0]
+    n_step_return = n_step(REWARD, TRUNCATED, IS_STEP, np.array([0, 1]), 5)[0]
     assert n_step_return.tolist() == [2.0, 2.0]
 
 
 def test_mistake_14_one_discount_for_n_steps():
     reward, discount, is_step = np.ones(6, np.float32), np.full(6, 0.5, np.float32), np.ones(6, bool)
-    n_step_return, discount_product, _ = temporal_difference.n_step(reward, discount, is_step, np.array([0]), 3)
+    n_step_return, discount_product, _ = n_step(reward, discount, is_step, np.array([0]), 3)
     # 1 + .5 + .25, then .5^3 on what is bootstrapped.
     assert n_step_return.tolist() == [1.75]
     assert discount_product.tolist() == [0.125]
