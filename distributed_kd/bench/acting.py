@@ -127,7 +127,7 @@ def call_share(collected: Sequence[tuple[int, int, float, float]]) -> tuple[floa
     """
     gaps, seconds = [], []
     last: dict[int, tuple[int, float]] = {}
-    for actor, sequence, started, took in collected:
+    for actor, sequence, started, took in sorted(collected):
         before, ended = last.get(actor, (None, 0.0))
         if before == sequence - 1:
             gaps.append(started - ended)

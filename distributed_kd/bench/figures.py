@@ -78,7 +78,7 @@ class Table:
             grid.add_row(one.what, f"{number(one.value)} {one.unit}", one.against, _number(one.other), _number(one.ratio),
                          one.goal, judged)  # fmt: skip
         console.print(grid)
-        console.print(self.how, style="dim", highlight=False)
+        console.print(self.how, style="dim", highlight=False, markup=False)
 
 
 def _number(value: float) -> str:

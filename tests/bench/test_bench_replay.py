@@ -34,6 +34,7 @@ def test_bytes_of_a_transition_by_hand():
     assert sent.is_met and held.is_met
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_across_processes(monkeypatch):
     monkeypatch.setattr(across, "ROWS", 20_000)

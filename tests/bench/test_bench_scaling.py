@@ -41,6 +41,7 @@ def test_scaling_is_told_as_a_share_of_linear(monkeypatch):
     assert asked == [(SLEEPING, n, 32) for n in (1, 2, 4, 8, 16)] + [(NULL, n, 1) for n in (1, 2, 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_more_actors_than_cores_run_on_ray():
     assert min(scaling._rates(NULL, 3, 1, Options(repeats=1, seconds=0.1))) > 0
