@@ -29,8 +29,8 @@ HOOKS: Mapping[str, Sequence[str]] = {
     "sample": ("distributed_kd.replay.replay:Replay.sample",),
     "convert": ("distributed_kd.learning.learner:Learner.taken", "distributed_kd.learning.learner:Learner._seen"),
     "forward": ("distributed_kd.learning.learner:Learner.learn",),
-    "backward": ("torch.autograd:backward", "torch.autograd:grad"),
-    "optimizer": ("distributed_kd.learning.trainable:Trainable.step", "distributed_kd.learning.together:Together._step"),
+    "backward": ("torch.autograd:backward", "distributed_kd.networks.plain:PlainNetworks.backward"),
+    "optimizer": ("distributed_kd.learning.trainable:Trainable.descend", "distributed_kd.learning.together:Together._descend"),
     "publish": (
         "distributed_kd.learning.learner:Learner.weights",
         "distributed_kd.learning.learner:Learner.losses",

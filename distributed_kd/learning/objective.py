@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from distributed_kd.errors import Problem
 from distributed_kd.learning.lesson import Steps
 from distributed_kd.maths import representation
+from distributed_kd.maths.closed_form import GRADIENTS, distillation_gradient
 from distributed_kd.maths.distillation import LOSSES
 from distributed_kd.maths.policy_gradient import advantage, policy_gradient, standardised, value
 from distributed_kd.maths.temporal_difference import huber
@@ -67,6 +68,21 @@ class Objective(nn.Module):
         )
         needs_value = any(term.name in ("value", "policy_gradient") for term in terms)
         self._value = nn.Linear(features, 1) if needs_value else None
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Its `gradient` is known: it is one loss on the outputs that counts all the time."""
+        if len(self._terms) != 1:
+            return False
+        (term,) = self._terms
+        return term.name in GRADIENTS and (term.since, term.until) == (0.0, 1.0) and term.options.get("target", "q") == "q"
+
+    def gradient(self, outputs: Tensor, told: Told, temperature: "Temperatures") -> Tensor:
+        """Of `from_teacher`, where it has a closed form, at outputs [..., B, A] of one student or of several."""
+        (term,) = self._terms
+        return term.weight * distillation_gradient(
+            term.name, outputs, told.q, temperature.of(term), weight=told.weight, smoothing=self._smoothing
+        )
 
     @property
     def maps_batches(self) -> bool:

@@ -22,7 +22,7 @@ from distributed_kd.student_config import StudentConfig
 class Attempt:
     """The loss 0-d of an update still to be done, its progress on the student's own schedules, and what is logged."""
 
-    loss: Tensor
+    loss: Tensor | None
     progress: float
     logged: dict[str, Tensor]
 

@@ -11,6 +11,7 @@ from distributed_kd.learning.follower import Follower
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.trainable import Trainable, copied, refill
 from distributed_kd.learning.values import values_of
+from distributed_kd.maths.closed_form import td_gradient
 from distributed_kd.maths.priorities import importance_weights, priority
 from distributed_kd.maths.schedules import linear
 from distributed_kd.maths.temporal_difference import weighted_mean
@@ -63,7 +64,8 @@ class Teacher:
         device = next(network.parameters()).device
         self._random = torch.Generator(device).manual_seed(seed) if config.noisy else None
         self.network, self._learns, self._aims = network, network, self._target.network
-        if sizes_of(network):
+        self._is_plain = bool(sizes_of(network))
+        if self._is_plain:
             # The same networks, without automatic differentiation around their few products.
             self._learns = PlainNetwork(network, self._trained.flat, self._trained.flat.grad)
             self._aims = PlainNetwork(network, self._target.flat, torch.empty_like(self._target.flat))
@@ -77,10 +79,15 @@ class Teacher:
         Where another copy of it teaches, or it learned under noise, there is no lesson to share.
         """
         self._draw_noise()
-        errors = self._values.errors(self._learns, self._aims, steps)
+        with torch.set_grad_enabled(not self._is_plain):
+            errors = self._values.errors(self._learns, self._aims, steps)
         weight = self._importance.weights(steps.oversampling, progress) if self._importance else None
         loss = weighted_mean(errors.loss, weight)
-        norm = self._trained.step(loss, progress)
+        if self._is_plain:
+            self._learns.backward(td_gradient(errors.error, steps.action, errors.q.shape[1], weight))
+            norm = self._trained.descend(progress)
+        else:
+            norm = self._trained.step(loss, progress)
         self._silence()
         self.updates += 1
         self._target.follow(self.updates)

@@ -93,26 +93,26 @@ class Together:
         """One update of each student, as `Student.update`; gives what each logs, by name."""
         attempts: dict[str, Attempt] = {}
         losses = []
+        self._gradient.zero_()
         for choir in self._choirs:
             loss, of_each = choir.attempt(lesson, auto_temperature, progress, measure)
-            losses.append(loss)
+            losses += [] if loss is None else [loss]
             attempts |= of_each
         for name, student in self._alone.items():
             attempts[name] = student.attempt(lesson, auto_temperature, progress, measure, steps)
             losses.append(attempts[name].loss)
         progresses = [attempts[name].progress for name in self._students]
-        norms = self._step(sum(losses[1:], start=losses[0]), progresses).unbind()
+        if losses:
+            backward(sum(losses[1:], start=losses[0]))
+        norms = self._descend(progresses).unbind()
         return {
             name: student.done(attempts[name], norm)
             for (name, student), norm in zip(self._students.items(), norms, strict=True)
         }
 
     @torch.no_grad()
-    def _step(self, loss: Tensor, progresses: Sequence[float]) -> Tensor:
-        """One descent of each student on its part of the loss; gives the norms [K] of their gradients before clipping."""
-        self._gradient.zero_()
-        with torch.enable_grad():
-            backward(loss)
+    def _descend(self, progresses: Sequence[float]) -> Tensor:
+        """One descent of each student along its gradient; gives the norms [K] of these before clipping."""
         norms = torch.linalg.vector_norm(self._gradient, dim=1)
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
         self._moves.zero_()
@@ -196,22 +196,26 @@ class Choir:
             row = rows.stop
         self._plain = PlainNetworks(members) if members else None
         self._input = ones[0].network.input
+        self._has_closed_form = not self._others and self._leader.objective.has_closed_form
 
     def attempt(
         self, lesson: Lesson, auto_temperature: Tensor, progress: float, measure: bool
-    ) -> tuple[Tensor, dict[str, Attempt]]:
-        """The sum of their losses, 0-d, and of each what is told of it: its own loss only where `measure` asks for it."""
+    ) -> tuple[Tensor | None, dict[str, Attempt]]:
+        """The sum of their losses, 0-d, and of each what is told of it; None where their gradients stand written already."""
         progress, *_ = [one.begin(progress) for one in self._students.values()]  # of one age, so all alike
         temperatures = self._leader.temperatures(auto_temperature, progress)
-        outputs = self._outputs(lesson.observation)
-        told, count = self._leader.told(lesson, temperatures), len(self._students)
-        weight = None if told.weight is None else told.weight.repeat(count)
-        joint = Told(told.q.repeat(count, 1), (), weight)
-        loss = self._loss(outputs.flatten(0, 1), joint, temperatures, progress)
-        # The losses are means over states, so the sum over students is their number times the mean over all.
+        told, count, loss = self._leader.told(lesson, temperatures), len(self._students), None
+        if self._has_closed_form:
+            outputs, kept = self._plain.computed(self._input(lesson.observation))
+            self._plain.backward(kept, self._leader.objective.gradient(outputs, told, temperatures))
+        else:
+            outputs = self._outputs(lesson.observation)
+            weight = None if told.weight is None else told.weight.repeat(count)
+            joint = Told(told.q.repeat(count, 1), (), weight)
+            # The losses are means over states, so the sum over students is their number times the mean over all.
+            loss = count * self._loss(outputs.flatten(0, 1), joint, temperatures, progress)
         logged = self._logged(outputs.detach(), told, temperatures, progress) if measure else [{}] * count
-        attempts = {name: Attempt(loss, progress, its) for name, its in zip(self._students, logged, strict=True)}
-        return count * loss, attempts
+        return loss, {name: Attempt(loss, progress, its) for name, its in zip(self._students, logged, strict=True)}
 
     @torch.no_grad()
     def _logged(self, outputs: Tensor, told: Told, temperatures: Temperatures, progress: float) -> list[dict[str, Tensor]]:

@@ -61,9 +61,13 @@ class Trainable:
 
     def step(self, loss: Tensor, progress: float) -> Tensor:
         """One descent of a 0-d loss at `progress` (0 to 1) of its schedules; gives the gradient's norm before clipping."""
-        gradient = self.flat.grad
-        gradient.zero_()
+        self.flat.grad.zero_()
         backward(loss)
+        return self.descend(progress)
+
+    def descend(self, progress: float) -> Tensor:
+        """As `step`, with the gradients that stand there."""
+        gradient = self.flat.grad
         norm = torch.linalg.vector_norm(gradient)
         gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         self._adam.step(self.flat, gradient, self.learning_rate(progress))

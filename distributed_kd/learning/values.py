@@ -21,12 +21,14 @@ class Errors:
     """Of a batch: loss [B], what a step's priority goes by [B] (at least 0), and what the network said of the observations.
 
     q [B, A] and the hidden `layers` are those of the forward that the loss was taken from; all but the loss are detached.
+    `error` [B] is target - q(a) where the loss is Huber's of it, else None.
     """
 
     loss: Tensor
     size: Tensor
     q: Tensor
     layers: tuple[Tensor, ...]
+    error: Tensor | None = None
 
 
 class Values(Protocol):
@@ -46,7 +48,8 @@ class QValues:
             target = self._target(network, target_network, steps)
         q_tm1, layers = network.trace(steps.observation)
         error = td_error(q_tm1, steps.action, target)
-        return Errors(huber(error), error.detach().abs(), q_tm1.detach(), _detached(layers))
+        apart = error.detach()
+        return Errors(huber(error), apart.abs(), q_tm1.detach(), _detached(layers), apart)
 
     def _target(self, network: nn.Module, target_network: nn.Module, steps: Steps) -> Tensor:
         q_t = target_network(steps.next_observation)

@@ -93,7 +93,8 @@ class PlainNetworks(nn.Module):
         parts = outputs.split([one.count for one in self._members])
         return outputs, [one.forward(inputs, part) for one, part in zip(self._members, parts, strict=True)]
 
-    def _backward(self, kept: list[list[Tensor]], gradient: Tensor) -> None:
+    def backward(self, kept: list[list[Tensor]], gradient: Tensor) -> None:
+        """Write the gradients of all parameters, from the loss's gradient [K, B, A] at the outputs."""
         parts = gradient.split([one.count for one in self._members])
         for one, its, part in zip(self._members, kept, parts, strict=True):
             one.backward(its, part)
@@ -112,9 +113,13 @@ class PlainNetwork:
         return self._all.computed(self._input(observation))[0][0]
 
     def trace(self, observation: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """[B, *input_shape] -> outputs [B, A], and what each hidden layer gives, which no gradient leads back from."""
-        outputs, ((_, *hidden),) = self._all.trace(self._input(observation))
-        return outputs[0], tuple(hidden)
+        """[B, *input_shape] -> outputs [B, A], and what each hidden layer gives; remembered for `backward`."""
+        outputs, self._kept = self._all.computed(self._input(observation))
+        return outputs[0], tuple(self._kept[0][1:])
+
+    def backward(self, gradient: Tensor) -> None:
+        """Write the gradients of all parameters, from the loss's gradient [B, A] at what `trace` gave last."""
+        self._all.backward(self._kept, gradient.unsqueeze(0))
 
 
 def sizes_of(network: nn.Module) -> Sizes:
@@ -135,5 +140,5 @@ class _Through(Function):
 
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[None, ...]:
-        context.networks._backward(context.kept, gradient)
+        context.networks.backward(context.kept, gradient)
         return None, None, None, None

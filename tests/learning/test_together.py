@@ -70,7 +70,7 @@ def test_students_of_all_kinds_learn_what_they_would_alone(weighted):
     alone, said_alone = learned(MIXED, joint=False, weighted=weighted)
     joint, said = learned(MIXED, joint=True, weighted=weighted)
     for name in MIXED:
-        np.testing.assert_allclose(to_flat(joint[name].network), to_flat(alone[name].network), atol=2e-6, err_msg=name)
+        np.testing.assert_allclose(to_flat(joint[name].network), to_flat(alone[name].network), atol=2e-5, err_msg=name)
         assert said[name].keys() == said_alone[name].keys()
         for key, value in said[name].items():
             torch.testing.assert_close(value, said_alone[name][key], atol=1e-5, rtol=1e-4)
@@ -84,7 +84,7 @@ def test_every_loss_on_outputs_is_taken_once_for_all(loss):
     assert len(group._choirs) == 1
     alone, joint = learned(members, joint=False)[0], learned(members, joint=True)[0]
     for name in members:
-        np.testing.assert_allclose(to_flat(joint[name].network), to_flat(alone[name].network), atol=2e-6)
+        np.testing.assert_allclose(to_flat(joint[name].network), to_flat(alone[name].network), atol=2e-5)
 
 
 def test_neighbours_change_nothing_beyond_rounding():
@@ -161,7 +161,7 @@ def test_a_learner_learns_the_same_both_ways(priorities):
     data = by_priority(batches(10)) if priorities else batches(10)
     loop, joint = (trained(learner_of(FIVE_STUDENTS, together=how, **more), data) for how in ("loop", "together"))
     for name, flat in loop.weights().flat.items():
-        np.testing.assert_allclose(joint.weights().flat[name], flat, atol=2e-6, err_msg=name)
+        np.testing.assert_allclose(joint.weights().flat[name], flat, atol=2e-5, err_msg=name)
     assert loop.losses().keys() == joint.losses().keys()
     assert joint.updates_of == dict.fromkeys(FIVE_STUDENTS, 10)
 

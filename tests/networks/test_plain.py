@@ -90,7 +90,7 @@ def test_one_network_by_itself_is_what_it_was():
     torch.testing.assert_close(outputs, expected)
     for mine, theirs in zip(layers, its_layers, strict=True):
         torch.testing.assert_close(mine, theirs.detach())
-    outputs.square().sum().backward()
+    plain.backward(2 * outputs)
     expected.square().sum().backward()
     torch.testing.assert_close(gradient, torch.cat([one.grad.reshape(-1) for one in twin.parameters()]))
     flat.zero_()  # it is the network, not a copy of it
