@@ -195,7 +195,8 @@ class _StudentsAlone:
             name: recruit(name, networks.build(mlp(width, width), NUMBERS).to(device))
             for name, width in zip(names, widths, strict=True)
         }
-        self._group = Together(self._students) if together else None
+        ones = [self._students] if together else [{name: one} for name, one in self._students.items()]
+        self._groups = [Together(one) for one in ones]
         q = torch.randn((64, NUMBERS.actions), device=device)
         self._lesson = Lesson(torch.randn((64, *NUMBERS.input_shape), device=device), q)
         self._temperature = torch.ones((), device=device)
@@ -203,11 +204,8 @@ class _StudentsAlone:
     def some(self) -> None:
         for place in range(BATCHES):
             say = self._lesson, self._temperature, 0.5, place % 8 == 0
-            if self._group:
-                self._group.update(*say)
-            else:
-                for one in self._students.values():
-                    one.update(*say)
+            for group in self._groups:
+                group.update(*say)
 
 
 def batches_of(spec: EnvSpec, size: int) -> list[Batch]:

@@ -30,7 +30,10 @@ HOOKS: Mapping[str, Sequence[str]] = {
     "convert": ("distributed_kd.learning.learner:Learner.taken", "distributed_kd.learning.learner:Learner._seen"),
     "forward": ("distributed_kd.learning.learner:Learner.learn",),
     "backward": ("torch.autograd:backward", "distributed_kd.networks.plain:PlainNetworks.backward"),
-    "optimizer": ("distributed_kd.learning.trainable:Trainable.descend", "distributed_kd.learning.together:Together._descend"),
+    "optimizer": (
+        "distributed_kd.learning.trainable:Trainable.descend",
+        "distributed_kd.learning.together:Together._descend",
+    ),
     "publish": (
         "distributed_kd.learning.learner:Learner.weights",
         "distributed_kd.learning.learner:Learner.losses",

@@ -18,7 +18,7 @@ from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
-from distributed_kd.learning.together import Recruit, Together, gathered
+from distributed_kd.learning.together import How, Recruit, Together, gathered
 from distributed_kd.maths.priorities import corrected_weights
 from distributed_kd.maths.statistics import normalised_score
 from distributed_kd.networks import common_input, layer_shapes, to_flat
@@ -44,7 +44,7 @@ class Learner:
         device: torch.device,
         importance: Importance | None = None,
         normaliser: Normaliser | None = None,
-        together: Literal["auto", "loop", "together"] = "loop",
+        together: How = "loop",
         precision: Literal["float32", "bfloat16"] = "float32",
     ):
         """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
@@ -61,7 +61,8 @@ class Learner:
         self._recruit = Recruit(students, seeds, layer_shapes(networks["teacher"], spec), spec)
         self.students = {name: self._recruit(name, networks[name]) for name in students}
         self._groups: list[Together] = []
-        self._undecided = "" if together == "loop" or teacher.is_peers else together
+        self._together = None if teacher.is_peers else together
+        self._undecided = self._together
         self._temperature = AutoTemperature(device)
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
 
@@ -104,8 +105,7 @@ class Learner:
         own = {name: self._seen(one) for name, one in batch.own.items()}
         temperature = self._temperature.follow(lesson.q, lesson.weight)
         if self._undecided:
-            self._groups = gathered(self.students, self._recruit, lesson, faster_only=self._undecided == "auto")
-            self._undecided = ""
+            self._groups, self._undecided = gathered(self.students, self._recruit, lesson, self._undecided), None
         begun = dict(self._begun())
         for group in self._groups:
             if group.names <= begun.keys():
@@ -227,6 +227,7 @@ class Learner:
         for name, student in self.students.items():
             if name in state["students"]:
                 student.restore(state["students"][name])
+        self._groups, self._undecided = [], self._together  # those of one age may be others now
 
 
 def _teacher(

@@ -12,8 +12,8 @@ import time
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from distributed_kd.networks.plain import EqualNetworks, PlainNetworks, Sizes, s
 from distributed_kd.records import EnvSpec
 from distributed_kd.student_config import StudentConfig
 
+How = Literal["auto", "loop", "together"]
 TRIALS = 15
 """Updates of which the median decides whether a group learns together or each by itself"""
 
@@ -55,7 +56,7 @@ class Together:
             self._adam.restore({"step": moments[0]["step"], **joint})
         for row, one in enumerate(ones):
             size = flats[row].numel()
-            one.trained.move(self._flat[row, :size], self._gradient[row, :size], partial(self._moments_of, row, size))
+            one.trained.move(self._flat[row, :size], self._gradient[row, :size], _Row(self._adam, row, size))
         self._limit = torch.tensor([one.trained.max_grad_norm for one in ones], device=self._flat.device)
         self._choirs, self._alone = self._parted()
 
@@ -68,10 +69,6 @@ class Together:
         for row, vector in zip(rows, vectors, strict=True):
             row[: vector.numel()] = vector
         return rows
-
-    def _moments_of(self, row: int, size: int) -> dict[str, Tensor]:
-        moments = self._adam.moments()
-        return {name: value if name == "step" else value[row, :size] for name, value in moments.items()}
 
     def _parted(self) -> tuple[list["Choir"], dict[str, Student]]:
         """Those of which one loss is taken, and those with losses of their own."""
@@ -123,6 +120,22 @@ class Together:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """The moments of one of several students, whose steps Adam does as one."""
+
+    adam: Adam
+    row: int
+    size: int
+
+    def moments(self) -> dict[str, Tensor]:
+        moments = self.adam.moments()
+        return {name: value if name == "step" else value[self.row, : self.size] for name, value in moments.items()}
+
+    def restore(self, moments: Mapping[str, Tensor]) -> None:
+        self.adam.restore_part((self.row, slice(self.size)), moments)
+
+
+@dataclass(frozen=True)
 class Recruit:
     """Makes a student of a network."""
 
@@ -138,40 +151,44 @@ class Recruit:
         return Student(network, self.configs[name], shapes, self.teacher_shapes, features, self.seeds[name])
 
 
-def gathered(students: Mapping[str, Student], recruit: Recruit, lesson: Lesson, faster_only: bool) -> list[Together]:
-    """Groups of students that learn together from now on; the others go on by themselves.
+def gathered(students: Mapping[str, Student], recruit: Recruit, lesson: Lesson, how: How) -> list[Together]:
+    """The groups in which students learn from now on; those that learn from their own lanes go on by themselves.
 
-    A group is of one age, and none is in it that learns from its own lanes. With `faster_only` both ways are tried on
-    copies that learn from `lesson`, and the faster one is taken.
+    `loop`: each is a group of its own, so that nobody's neighbours change a bit of what it learns. `together`: all of one
+    age are one. `auto`: both ways are tried on copies that learn from `lesson`, and the faster one is taken.
     """
     by_age: dict[Hashable, dict[str, Student]] = defaultdict(dict)
     for name, one in students.items():
         config = recruit.configs[name]
         if not config.learns_from_own_lanes:
             by_age[config.warmup, one.updates, one.began][name] = one
-    groups = [group for group in by_age.values() if len(group) > 1]
-    if faster_only:
-        groups = [group for group in groups if _is_faster(group, recruit, lesson)]
-    return [Together(group) for group in groups]
+    groups: list[Together] = []
+    for group in by_age.values():
+        if how == "together" or (how == "auto" and len(group) > 1 and _is_faster(group, recruit, lesson)):
+            groups.append(Together(group))
+        else:
+            groups += _each(group)
+    return groups
+
+
+def _each(group: Mapping[str, Student]) -> list[Together]:
+    return [Together({name: one}) for name, one in group.items()]
 
 
 def _is_faster(group: Mapping[str, Student], recruit: Recruit, lesson: Lesson) -> bool:
+    """Whether all of them in one computation take less time than one after the other."""
+
     def copies() -> dict[str, Student]:
         return {name: recruit(name, copy.deepcopy(one.network)) for name, one in group.items()}
 
     temperature = torch.ones((), device=lesson.q.device)
-    apart, joined = copies(), Together(copies())
-
-    def each_by_itself() -> None:
-        for one in apart.values():
-            one.update(lesson, temperature, 0.0, measure=False)
-
-    ways = (each_by_itself, lambda: joined.update(lesson, temperature, 0.0, measure=False))
+    ways = _each(copies()), [Together(copies())]
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(TRIALS + 1):
         for way, taken in zip(ways, times, strict=True):
             began = time.perf_counter()
-            way()
+            for one in way:
+                one.update(lesson, temperature, 0.0, measure=False)
             if lesson.q.is_cuda:
                 torch.cuda.synchronize(lesson.q.device)
             taken.append(time.perf_counter() - began)

@@ -1,7 +1,8 @@
 """A network that trains alone: its own optimizer, its own gradient clip, its own learning rate over the run."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,6 @@ class Trainable:
         self.flat = nn.Parameter(as_one_vector(self._parameters))
         self._take(torch.zeros_like(self.flat))
         self._adam = Adam(self.flat)
-        self._moments = self._adam.moments
 
     def _take(self, gradient: Tensor) -> None:
         """Collect the gradients of all parameters in one vector [P]."""
@@ -46,10 +46,10 @@ class Trainable:
             parameter.grad = gradient[place].view_as(parameter)
 
     @torch.no_grad()
-    def move(self, flat: Tensor, gradient: Tensor, moments: Callable[[], dict[str, Tensor]]) -> None:
-        """From now on live in vectors [P] of somebody else, who does the steps and tells the moments: for good."""
+    def move(self, flat: Tensor, gradient: Tensor, adam: "Moments") -> None:
+        """From now on live in vectors [P] of somebody else, who does the steps and keeps the moments."""
         flat.copy_(self.flat)
-        self._moments = moments
+        self._adam = adam
         self.flat = nn.Parameter(flat)
         for parameter, place in _parts(self._parameters):
             parameter.data = flat[place].view_as(parameter)
@@ -75,7 +75,7 @@ class Trainable:
 
     def moments(self) -> dict[str, Tensor]:
         """Adam's own state: step 0-d, exp_avg and exp_avg_sq [P]; nothing before the first step."""
-        return self._moments()
+        return self._adam.moments()
 
     def state(self) -> State:
         return {
@@ -85,7 +85,7 @@ class Trainable:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from `state`, before it moved anywhere. Raises RuntimeError where a shape does not fit."""
+        """Go on from `state`. Raises RuntimeError where a shape does not fit."""
         refill(self.network, state["network"])
         refill(self._extra, state["extra"])
         self._adam.restore({name: torch.as_tensor(value) for name, value in state["adam"].items()})
@@ -98,6 +98,14 @@ def backward(loss: Tensor) -> None:
             loss.backward()
     else:
         loss.backward()
+
+
+class Moments(Protocol):
+    """Adam's state of one vector [P]."""
+
+    def moments(self) -> dict[str, Tensor]: ...
+
+    def restore(self, moments: Mapping[str, Tensor]) -> None: ...
 
 
 class Adam:
@@ -123,8 +131,13 @@ class Adam:
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
         """Go on from a copy of these, or from the beginning where there are none. RuntimeError where a shape differs."""
+        self.restore_part(slice(None), moments)
+
+    def restore_part(self, part: object, moments: Mapping[str, Tensor]) -> None:
+        """As `restore`, of a part of the tensor alone, named by an index; the step is that of all parts."""
         self._has_stepped = bool(moments)
-        for name, mine in (("step", self._step), ("exp_avg", self._average), ("exp_avg_sq", self._average_square)):
+        parts = self._average[part], self._average_square[part], self._step
+        for name, mine in zip(("exp_avg", "exp_avg_sq", "step"), parts, strict=True):
             mine.copy_(moments[name]) if moments else mine.zero_()
 
 

@@ -95,6 +95,9 @@ class PlainNetworks(nn.Module):
 
     def backward(self, kept: list[list[Tensor]], gradient: Tensor) -> None:
         """Write the gradients of all parameters, from the loss's gradient [K, B, A] at the outputs."""
+        if torch.is_autocast_enabled(gradient.device.type):
+            with torch.autocast(gradient.device.type, enabled=False):
+                return self.backward(kept, gradient)
         parts = gradient.split([one.count for one in self._members])
         for one, its, part in zip(self._members, kept, parts, strict=True):
             one.backward(its, part)

@@ -123,33 +123,36 @@ def test_groups_are_of_one_age_and_leave_out_who_learns_from_its_own_lanes():
     students = students_of(members)
     (lesson,) = lessons(1)
     recruit = recruit_of({name: config for name, (_, config) in members.items()})
-    groups = gathered(students, recruit, lesson, faster_only=False)
-    assert sorted(sorted(group.names) for group in groups) == [["a", "b"], ["c", "d"]]
+    groups = gathered(students, recruit, lesson, "together")
+    assert sorted(sorted(group.names) for group in groups) == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_in_a_loop_each_is_a_group_of_its_own():
+    members = {name: ((8,), StudentConfig()) for name in "abc"}
+    students = students_of(members)
+    (lesson,) = lessons(1)
+    groups = gathered(students, recruit_of({name: config for name, (_, config) in members.items()}), lesson, "loop")
+    assert [sorted(group.names) for group in groups] == [["a"], ["b"], ["c"]]
 
 
 @pytest.mark.parametrize("faster", ["together", "loop"])
 def test_the_faster_way_is_found_on_copies(monkeypatch, faster):
     ticks = {"now": 0.0}
     update = Together.update
+
+    def slow(group, *arguments, **more):
+        # One alone takes a second; two together three or one and a half.
+        ticks["now"] += 1.0 if len(group.names) == 1 else {"together": 1.5, "loop": 3.0}[faster]
+        return update(group, *arguments, **more)
+
     monkeypatch.setattr(together.time, "perf_counter", lambda: ticks["now"])
-    one_by_one = together.Student.update
-
-    def slow(*arguments, **more):
-        ticks["now"] += 1.0 if faster == "together" else 0.1
-        return one_by_one(*arguments, **more)
-
-    def joint(*arguments, **more):
-        ticks["now"] += 1.0
-        return update(*arguments, **more)
-
-    monkeypatch.setattr(together.Student, "update", slow)
-    monkeypatch.setattr(Together, "update", joint)
+    monkeypatch.setattr(Together, "update", slow)
     members = {name: ((8, 8), StudentConfig(observation_noise=0.1)) for name in "ab"}
     students = students_of(members)
     before = {name: as_stored(one.state()) for name, one in students.items()}
     (lesson,) = lessons(1)
-    groups = gathered(students, recruit_of({n: c for n, (_, c) in members.items()}), lesson, faster_only=True)
-    assert bool(groups) == (faster == "together")
+    groups = gathered(students, recruit_of({n: c for n, (_, c) in members.items()}), lesson, "auto")
+    assert [sorted(group.names) for group in groups] == ([["a", "b"]] if faster == "together" else [["a"], ["b"]])
     for name, one in students.items():  # trying has taught them nothing
         after = as_stored(one.state())
         np.testing.assert_equal(after, before[name])
