@@ -56,7 +56,8 @@ def bare_updates(baton: Baton, tables: Mapping[str, object]) -> None:
 
     torch.set_num_threads(1)  # as in the run
     parts = parts_of(tables)
-    learner, replay = Learner(**parts.learner(device_of(parts.config.learner.device))), Replay(**parts.replay())
+    learner = Learner(**parts.learner(device_of(parts.config.learner.device), repeatable=False))
+    replay = Replay(**parts.replay())
     rollout, weights = Rollout(**parts.rollout(0, 0, repeatable=False)), learner.weights()
     while replay.receipt().inserted < parts.config.replay.warmup:
         replay.add(rollout.collect(weights, progress=0.0)[0])
