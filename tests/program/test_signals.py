@@ -27,7 +27,7 @@ def assert_nobody_is_left(run: Started, but: tuple[str, ...] = ()) -> None:
 def assert_ray_was_there(run: Started) -> None:
     """Or nothing is shown by nobody being left."""
     commands = " ".join(run.family().values())
-    for name in ("raylet", "gcs_server", "RolloutActor", "LearnerActor", "ReplayActor", "EvaluationActor"):
+    for name in ("raylet", "gcs_server", "RolloutActor", "LearnerActor", "ReplayActor"):
         assert name in commands
 
 
