@@ -30,8 +30,7 @@ def test_bytes_of_a_step_are_those_of_its_rows():
     # Two rows of 16 + 8 + 4 + 4 + 1 + 1 + 2 + 8 + 4 = 48 bytes for one step.
     assert rollouts._bytes_of_a_step(segment_of_two_rows()) == 96
     many = rollouts._segment(rollouts._cartpole(64))
-    # 17 rows for 16 steps, and what names the arrays for 1,024 of them
-    assert 48 * 17 / 16 < rollouts._bytes_of_a_step(many) < 48 * 17 / 16 + 2
+    assert rollouts._bytes_of_a_step(many) == 48 * 17 / 16  # 17 rows for 16 steps
 
 
 def test_its_policies_hold_the_pole():
