@@ -14,9 +14,10 @@ from torch.nn import functional
 from distributed_kd import networks
 from distributed_kd.bench.figures import Figure, Options, Table
 from distributed_kd.bench.rounds import Turn, compared, each, interleaved
+from distributed_kd.learning.gathering import Recruit
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Lesson, Steps
-from distributed_kd.learning.together import Recruit, Together
+from distributed_kd.learning.together import Together
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import Batch, EnvSpec

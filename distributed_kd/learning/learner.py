@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distributed_kd.errors import DivergedError
+from distributed_kd.learning.gathering import How, Recruit, gathered
 from distributed_kd.learning.lesson import Lesson, Steps, Taken
 from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
-from distributed_kd.learning.together import How, Recruit, Together, gathered
+from distributed_kd.learning.together import Together
 from distributed_kd.maths.priorities import corrected_weights
 from distributed_kd.maths.statistics import normalised_score
 from distributed_kd.networks import common_input, layer_shapes, to_flat

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from distributed_kd import networks
+from distributed_kd.learning.gathering import Recruit
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.students import Student
@@ -177,3 +178,26 @@ def as_stored(state):
 
 def to_bytes(learner):
     return {name: flat.tobytes() for name, flat in learner.weights().flat.items()}
+
+
+def recruit_of(configs):
+    """What makes students of these configurations, by name."""
+    return Recruit(configs, dict.fromkeys(configs, 3), networks.layer_shapes(network(16), SPEC), SPEC)
+
+
+def students_of(members):
+    """Students by name, from (hidden layers, configuration) of each."""
+    recruit = recruit_of({name: config for name, (_, config) in members.items()})
+    return {name: recruit(name, network(*hidden, seed=sum(name.encode()))) for name, (hidden, _) in members.items()}
+
+
+def lessons(count, weighted=False):
+    """What one teacher says of different batches; `weighted` as if these were drawn by priority."""
+    generator = torch.Generator().manual_seed(0)
+    teacher = network(16, seed=99)
+    for _ in range(count):
+        observation = torch.randn(16, 4, generator=generator)
+        weight = torch.rand(16, generator=generator) if weighted else None
+        with torch.no_grad():
+            q, layers = teacher.trace(observation)
+        yield Lesson(observation, q, layers, None if weight is None else weight / weight.mean())

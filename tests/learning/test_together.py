@@ -6,13 +6,25 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from learning_samples import CPU, FIVE_STUDENTS, SPEC, as_stored, batches, by_priority, learner_of, network, steps, trained
+from learning_samples import (
+    CPU,
+    FIVE_STUDENTS,
+    SPEC,
+    as_stored,
+    batches,
+    by_priority,
+    learner_of,
+    lessons,
+    network,
+    recruit_of,
+    steps,
+    students_of,
+    trained,
+)
 
 from distributed_kd import networks
-from distributed_kd.learning import together
-from distributed_kd.learning.lesson import Lesson
 from distributed_kd.learning.teacher import Importance
-from distributed_kd.learning.together import Recruit, Together, gathered
+from distributed_kd.learning.together import Together
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import to_flat
 from distributed_kd.student_config import LossConfig, OutputLossName, StudentConfig
@@ -28,26 +40,6 @@ MIXED = {
     "h": ((7, 7), StudentConfig(trainable="head", temperature="auto")),
     "i": ((8, 8), StudentConfig(temperature="auto", importance="action_gap")),
 }
-
-
-def recruit_of(configs):
-    return Recruit(configs, dict.fromkeys(configs, 3), networks.layer_shapes(network(16), SPEC), SPEC)
-
-
-def students_of(members):
-    recruit = recruit_of({name: config for name, (_, config) in members.items()})
-    return {name: recruit(name, network(*hidden, seed=sum(name.encode()))) for name, (hidden, _) in members.items()}
-
-
-def lessons(count, weighted=False):
-    generator = torch.Generator().manual_seed(0)
-    teacher = network(16, seed=99)
-    for _ in range(count):
-        observation = torch.randn(16, 4, generator=generator)
-        weight = torch.rand(16, generator=generator) if weighted else None
-        with torch.no_grad():
-            q, layers = teacher.trace(observation)
-        yield Lesson(observation, q, layers, None if weight is None else weight / weight.mean())
 
 
 def learned(members, joint, updates=6, weighted=False):
@@ -114,48 +106,6 @@ def test_a_student_leaves_with_its_own_moments():
         one.update(*said)
     for name in fresh:
         np.testing.assert_allclose(to_flat(fresh[name].network), to_flat(alone[name].network), atol=5e-6, err_msg=name)
-
-
-def test_groups_are_of_one_age_and_leave_out_who_learns_from_its_own_lanes():
-    own = StudentConfig(losses=(LossConfig("kl"), LossConfig("policy_gradient")))
-    members = {name: ((8,), StudentConfig(warmup=warmup)) for name, warmup in zip("abcde", (0, 0, 5, 5, 9), strict=True)}
-    members["own"] = ((8,), own)
-    students = students_of(members)
-    (lesson,) = lessons(1)
-    recruit = recruit_of({name: config for name, (_, config) in members.items()})
-    groups = gathered(students, recruit, lesson, "together")
-    assert sorted(sorted(group.names) for group in groups) == [["a", "b"], ["c", "d"], ["e"]]
-
-
-def test_in_a_loop_each_is_a_group_of_its_own():
-    members = {name: ((8,), StudentConfig()) for name in "abc"}
-    students = students_of(members)
-    (lesson,) = lessons(1)
-    groups = gathered(students, recruit_of({name: config for name, (_, config) in members.items()}), lesson, "loop")
-    assert [sorted(group.names) for group in groups] == [["a"], ["b"], ["c"]]
-
-
-@pytest.mark.parametrize("faster", ["together", "loop"])
-def test_the_faster_way_is_found_on_copies(monkeypatch, faster):
-    ticks = {"now": 0.0}
-    update = Together.update
-
-    def slow(group, *arguments, **more):
-        # One alone takes a second; two together three or one and a half.
-        ticks["now"] += 1.0 if len(group.names) == 1 else {"together": 1.5, "loop": 3.0}[faster]
-        return update(group, *arguments, **more)
-
-    monkeypatch.setattr(together.time, "perf_counter", lambda: ticks["now"])
-    monkeypatch.setattr(Together, "update", slow)
-    members = {name: ((8, 8), StudentConfig(observation_noise=0.1)) for name in "ab"}
-    students = students_of(members)
-    before = {name: as_stored(one.state()) for name, one in students.items()}
-    (lesson,) = lessons(1)
-    groups = gathered(students, recruit_of({n: c for n, (_, c) in members.items()}), lesson, "auto")
-    assert [sorted(group.names) for group in groups] == ([["a", "b"]] if faster == "together" else [["a"], ["b"]])
-    for name, one in students.items():  # trying has taught them nothing
-        after = as_stored(one.state())
-        np.testing.assert_equal(after, before[name])
 
 
 @pytest.mark.parametrize("priorities", [False, True])
