@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from distributed_kd.errors import InternalError
 from distributed_kd.maths.n_step import n_step
 from distributed_kd.records import EnvSpec, Segment, State
 
@@ -119,7 +120,11 @@ class Ring:
         return observation.take(places, axis=0)
 
     def state(self) -> State:
-        """All rows written so far."""
+        """All rows written so far. Raises InternalError where fewer or more of them are steps than were counted."""
+        if (found := int(np.count_nonzero(self.rows["is_step"]))) != self.steps:
+            raise InternalError(
+                f"the replay's counts do not add up (size={self.steps}): {found} were found. Please report it"
+            )
         return {"rows": {name: column[: self.filled].copy() for name, column in self.rows.items()}, "written": self.written}
 
     def restore(self, state: State) -> None:

@@ -11,6 +11,7 @@ from naive_replay import SPEC, NaiveReplay, Player, stacking, stacking_players
 from replay_samples import assert_same, check_transitions, free, newest_of, replay_of, rows_of
 from scipy import stats
 
+from distributed_kd.errors import InternalError
 from distributed_kd.records import EnvSpec
 from distributed_kd.replay.pace import Pace
 from distributed_kd.replay.ring import Ring
@@ -234,3 +235,10 @@ def test_the_running_count_of_steps_is_that_of_a_full_count(player, slack, segme
         assert receipt.size == np.count_nonzero(state["rows"]["is_step"])
         replay.restore(state)
         assert replay.receipt().size == receipt.size
+
+
+def test_a_count_that_does_not_add_up_is_not_saved():
+    ring = Ring(EnvSpec("Numbers", (1,), "float32", 2), 10)
+    ring.rows["is_step"][3] = True  # a step that nobody wrote
+    with pytest.raises(InternalError, match=r"do not add up \(size=0\): 1 were found"):
+        ring.state()
