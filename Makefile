@@ -28,8 +28,8 @@ lint: setup  ## style and floors
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 
-results: setup  ## RESULTS.md and the picture, from all runs under runs/; NOTE="..." tells how they were made
-	$(RUN) -m distributed_kd.reports.results runs --out RESULTS.md --picture RESULTS.svg --curves RESULTS_curves.svg --note "$(NOTE)"
+results: setup  ## RESULTS.md and the pictures, from all runs under runs/ and what bench wrote into runs/bench/; NOTE="..." tells how they were made
+	$(RUN) -m distributed_kd.reports.results runs --out RESULTS.md --picture RESULTS.svg --curves RESULTS_curves.svg --bench $(wildcard runs/bench/*.json) --note "$(NOTE)"
 
 clean:  ## forget the environment; runs/ stays
 	rm -rf $(VENV)
