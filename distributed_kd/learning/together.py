@@ -163,12 +163,12 @@ class Choir:
     @torch.no_grad()
     def _logged(self, outputs: Tensor, told: Told, temperatures: Temperatures, progress: float) -> list[dict[str, Tensor]]:
         """As each of them would log it, from outputs [K, B, A]."""
-        losses = torch.vmap(lambda its: self._loss(its, told, temperatures, progress))(outputs)
-        agreements = torch.vmap(lambda its: agreement(its, told.q))(outputs)
         temperature = torch.as_tensor(temperatures.of(), device=outputs.device)
         of_all = {"temperature": temperature, "teacher_entropy": target_entropy(told.q, temperature)}
-        each = zip(losses.unbind(), agreements.unbind(), strict=True)
-        return [{"loss": loss, **of_all, "agreement": share} for loss, share in each]
+        return [
+            {"loss": self._loss(its, told, temperatures, progress), **of_all, "agreement": agreement(its, told.q)}
+            for its in outputs
+        ]
 
     def _outputs(self, observation: Tensor) -> Tensor:
         """Of all students, [K, B, A]."""
