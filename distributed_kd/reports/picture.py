@@ -24,10 +24,7 @@ def draw(groups: Mapping[str, Sequence[dict]], path: Path) -> None:
         few = len(groups) <= FEW
         figure = Figure(figsize=(7.2 if few else 10.0, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        drawn = [
-            _line(axes, name, runs, colour)
-            for colour, (name, runs) in zip(COLOURS * len(groups), groups.items(), strict=False)
-        ]
+        drawn = [_line(axes, name, runs, place) for place, (name, runs) in enumerate(groups.items())]
         axes.axhline(1.0, color="#888888", linewidth=1, linestyle="--")
         axes.text(0.005, 1.0, " teacher", color="#666666", va="bottom", ha="left", transform=axes.get_yaxis_transform())
         axes.set_xscale("log")
@@ -47,8 +44,9 @@ def draw(groups: Mapping[str, Sequence[dict]], path: Path) -> None:
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
 
 
-def _line(axes, name: str, runs: Sequence[dict], colour: str) -> bool:
-    """Draw the runs of one group; False where none of their scores is a number."""
+def _line(axes, name: str, runs: Sequence[dict], place: int) -> bool:
+    """Draw the runs of one group, dashed where its colour was used before; False where none of their scores is a number."""
+    colour, again = COLOURS[place % len(COLOURS)], place >= len(COLOURS)
     scores: dict[float, list[float]] = defaultdict(list)
     for run in runs:
         for student in run["students"].values():
@@ -57,7 +55,8 @@ def _line(axes, name: str, runs: Sequence[dict], colour: str) -> bool:
                 scores[student["parameter_share"]].append(score)
     shares = sorted(scores)
     label = CONTROL.sub("", name) + (f", {len(runs)} seeds" if len(runs) > 1 else "")
-    axes.plot(shares, [np.mean(scores[share]) for share in shares], color=colour, marker="o", label=label)
+    means = [np.mean(scores[share]) for share in shares]
+    axes.plot(shares, means, color=colour, linestyle="--" if again else "-", marker="s" if again else "o", label=label)
     for share in shares:
         axes.scatter([share] * len(scores[share]), scores[share], color=colour, alpha=0.35, s=14)
     if len(runs) > 1:
