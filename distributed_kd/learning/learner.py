@@ -61,9 +61,8 @@ class Learner:
         self.teacher = _teacher(networks["teacher"], teacher, tuple(students), importance, seeds["teacher"])
         self._recruit = Recruit(students, seeds, layer_shapes(networks["teacher"], spec), spec)
         self.students = {name: self._recruit(name, networks[name]) for name in students}
-        self._groups: list[Together] = []
         self._together = None if teacher.is_peers else together
-        self._undecided = self._together
+        self._groups: list[Together] | None = None  # before the first batch, with which it is decided
         self._temperature = AutoTemperature(device)
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
 
@@ -105,8 +104,8 @@ class Learner:
             lesson = replace(lesson, weight=corrected_weights(taught.oversampling))
         own = {name: self._seen(one) for name, one in batch.own.items()}
         temperature = self._temperature.follow(lesson.q, lesson.weight)
-        if self._undecided:
-            self._groups, self._undecided = gathered(self.students, self._recruit, lesson, self._undecided), None
+        if self._groups is None:
+            self._groups = gathered(self.students, self._recruit, lesson, self._together) if self._together else []
         begun = dict(self._begun())
         for group in self._groups:
             if group.names <= begun.keys():
@@ -228,7 +227,7 @@ class Learner:
         for name, student in self.students.items():
             if name in state["students"]:
                 student.restore(state["students"][name])
-        self._groups, self._undecided = [], self._together  # those of one age may be others now
+        self._groups = None  # those of one age may be others now
 
 
 def _teacher(

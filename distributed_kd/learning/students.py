@@ -109,18 +109,18 @@ class Student:
             gradient = self.objective.from_own_steps(mine, seen, after, told, temperatures, share, progress)
             loss = loss + gradient
             logged["policy_gradient_loss"] = gradient.detach()
-        if config.distillation != "constant":
-            logged["distillation"] = torch.tensor(share, device=loss.device)
         if not measure:
             return Attempt(loss, progress, {})
+        if config.distillation != "constant":
+            logged["distillation"] = torch.tensor(share, device=loss.device)
         temperature = torch.as_tensor(temperatures.of(), device=loss.device)
-        told = {
+        of_all = {
             "loss": loss.detach(),
             "temperature": temperature,
             "teacher_entropy": target_entropy(lesson.q, temperature),
             "agreement": agreement(sight.outputs.detach(), lesson.q),
         }
-        return Attempt(loss, progress, {**told, **logged})
+        return Attempt(loss, progress, {**of_all, **logged})
 
     def begin(self, progress: float) -> float:
         """Progress of its own schedules, which begin with its first update."""

@@ -68,7 +68,7 @@ class Teacher:
         if self._is_plain:
             # The same networks, without automatic differentiation around their few products.
             self._learns = PlainNetwork(network, self._trained.flat, self._trained.flat.grad)
-            self._aims = PlainNetwork(network, self._target.flat, torch.empty_like(self._target.flat))
+            self._aims = PlainNetwork(network, self._target.flat)
         taught = {"target": self._target, "average": self._average}.get(config.teaches)
         self._teaches = taught.network if taught else network
         self.updates = 0

@@ -19,12 +19,15 @@ Sizes = tuple[tuple[int, int], ...]
 class EqualNetworks:
     """K networks of the same sizes, whose parameters are the rows of a matrix, layer by layer weight before bias."""
 
-    def __init__(self, sizes: Sizes, flat: Tensor, gradient: Tensor):
-        """`flat` [K, P], of which as many columns are used as there are parameters; gradients go to `gradient` [K, P]."""
+    def __init__(self, sizes: Sizes, flat: Tensor, gradient: Tensor | None):
+        """`flat` [K, P], of which as many columns are used as there are parameters; gradients go to `gradient` [K, P].
+
+        Without it there is no `backward`.
+        """
         self.count, self.outputs = len(flat), sizes[-1][1]
         weights, biases = self._cut(sizes, flat)
         self._layers = list(zip(biases, weights, [one.transpose(-1, -2) for one in weights], strict=True))
-        self._gradients = list(zip(*self._cut(sizes, gradient), strict=True))
+        self._gradients = [] if gradient is None else list(zip(*self._cut(sizes, gradient), strict=True))
 
     def _cut(self, sizes: Sizes, rows: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Views of the weights [K, out, in] and the biases [K, 1, out]; without the K where there is one network."""
@@ -61,31 +64,25 @@ class EqualNetworks:
                 gradient = product(gradient, self._layers[place][1]).mul_(kept[place].sign())
 
 
-class PlainNetworks(nn.Module):
+class PlainNetworks:
     """Networks of several sizes, with inputs and actions in common, as one function.
 
     A backward overwrites the gradients of all their parameters; it adds nothing to what stood there.
     """
 
     def __init__(self, members: Sequence[EqualNetworks]):
-        super().__init__()
         self._members, self._actions = tuple(members), members[0].outputs
         self._count = sum(one.count for one in members)
         # Autograd asks for a backward only where something wants a gradient.
         self._handle = torch.zeros((), requires_grad=True)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor) -> Tensor:
         """[B, F] -> the outputs of all [K, B, A], in the order of the members."""
-        return self.trace(inputs)[0]
-
-    def trace(self, inputs: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
-        """As `forward`, and of each member what came into each of its layers, which no gradient leads back from."""
-        outputs, kept = self.computed(inputs)
-        return _Through.apply(self._handle, self, outputs, kept), kept
+        return _Through.apply(self._handle, self, *self.computed(inputs))
 
     @torch.no_grad()
     def computed(self, inputs: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
-        """As `trace`, but no gradient leads back from the outputs either."""
+        """The same outputs, that no gradient leads back from, and of each member what came into each of its layers."""
         if torch.is_autocast_enabled(inputs.device.type):  # too small to gain from fewer digits
             with torch.autocast(inputs.device.type, enabled=False):
                 return self.computed(inputs)
@@ -106,10 +103,10 @@ class PlainNetworks(nn.Module):
 class PlainNetwork:
     """One such network in place of the `QNetwork` that it is, whose parameters and gradients lie in vectors [P]."""
 
-    def __init__(self, network: QNetwork, flat: Tensor, gradient: Tensor):
+    def __init__(self, network: QNetwork, flat: Tensor, gradient: Tensor | None = None):
         self._input = network.input
-        self._one = EqualNetworks(sizes_of(network), flat.detach().unsqueeze(0), gradient.unsqueeze(0))
-        self._all = PlainNetworks([self._one])
+        rows = None if gradient is None else gradient.unsqueeze(0)
+        self._all = PlainNetworks([EqualNetworks(sizes_of(network), flat.detach().unsqueeze(0), rows)])
 
     def __call__(self, observation: Tensor) -> Tensor:
         """[B, *input_shape] -> outputs [B, A] that no gradient leads back from."""

@@ -67,7 +67,7 @@ def train(run: Run) -> Evaluation | None:
 def _train(run: Run) -> Evaluation | None:
     parts, journal, config = run.parts, run.journal, run.config.data
     device = device_of(run.config.learner.device)
-    learner = Learner(**parts.learner(device, repeatable=True))
+    learner = Learner(**parts.learner(device))
     best = HeldOut(tuple(run.config.students), config.patience)
     random = np.random.default_rng(parts.seed("data", "batches"))
     if run.restored:
