@@ -55,11 +55,11 @@ class _Loop:
         self._most_unstored = len(self._idle)  # where the replay is the slowest, rollouts wait for it
         self._events: dict[ray.ObjectRef, tuple[str, Callable, Callable]] = {}
         self._steps_under_way = 0  # asked of the rollouts and not yet told of by a receipt
-        self._training = self._adding = 0  # calls of the learner, and of the replay's shards, under way
+        self._training = 0  # calls of the learner under way
         # Segments that wait for their shard, which takes all that came while it was busy in one call: so a request for
         # batches never stands behind more than one call that stores.
         self._waiting: list[list[tuple[ray.ObjectRef, float]]] = [[] for _ in cluster.replays]
-        self._storing = [False] * len(cluster.replays)
+        self._storing = [False] * len(cluster.replays)  # a call of theirs is under way
         self._holds = False  # they are kept back while a checkpoint is taken
         self._unstored = 0  # segments collected that no receipt tells of yet
         self._tally = Tally([stock.receipt for stock in cluster.stocks], run.parts.pace)
@@ -130,14 +130,12 @@ class _Loop:
             return
         waiting, self._waiting[shard] = self._waiting[shard], []
         self._storing[shard] = True
-        self._adding += 1
         segments, since = zip(*waiting, strict=True)
         call = self._cluster.replays[shard].add.remote(*segments)
         self._expect("the replay", call, partial(self._on_added, shard, since))
 
     def _on_added(self, shard: int, since: tuple[float, ...], receipt: Receipt) -> None:
         self._storing[shard] = False
-        self._adding -= 1
         self._unstored -= len(since)
         self._steps_under_way -= len(since) * self._segment_steps
         self._journal.counted(self._tally.take(shard, receipt))
@@ -213,7 +211,7 @@ class _Loop:
         """Bring learner and replay to one moment, take their states, and let them go on while the disk is written."""
         learner, replays = self._cluster.learner, self._cluster.replays
         self._holds = True
-        self._until(lambda: not (self._training or self._adding))
+        self._until(lambda: not (self._training or any(self._storing)))
         self._expect_report(*learner.finish.remote(self._journal.progress))
         self._until(lambda: not self._training)
         state = calmly(learner.state.remote(), "the learner")
