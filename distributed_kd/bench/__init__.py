@@ -12,6 +12,7 @@ from rich.console import Console
 
 from distributed_kd.bench.figures import Options, Table
 from distributed_kd.reports.machine import machine
+from distributed_kd.storage.files import storage_errors
 
 ABOUT = {
     "replay": "inserting, drawing and re-prioritising, in this process and across processes, beside cpprb",
@@ -29,6 +30,8 @@ WIDTH = 140
 
 def run(names: Sequence[str], options: Options, out: Path | None = None) -> None:
     """Run benchmarks by name, print each table as soon as it is measured, and keep all of them in a file if asked for."""
+    if out is not None:
+        _write(out, {})  # where that cannot be, nothing is measured in vain
     console, kept = Console(width=None if Console().is_terminal else WIDTH), {}
     about = machine()
     console.print(", ".join(str(value) for value in about.values()), style="dim", highlight=False)
@@ -41,4 +44,10 @@ def run(names: Sequence[str], options: Options, out: Path | None = None) -> None
         command = f"python launch.py bench {name} --repeats {options.repeats} --seconds {options.seconds:g}"
         kept[name] = {"machine": about, "command": command, "tables": [table.as_json() for table in tables]}
         if out is not None:  # after each, so that what was measured is there even if a later one fails
-            out.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n")
+            _write(out, kept)
+
+
+def _write(out: Path, kept: dict) -> None:
+    """Raises StorageError where it cannot be written."""
+    with storage_errors("the figures cannot be written", out):
+        out.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n")

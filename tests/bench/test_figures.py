@@ -9,6 +9,7 @@ from rich.console import Console
 
 from distributed_kd.bench.figures import Figure, Options, Table
 from distributed_kd.bench.rounds import compared, interleaved, rate
+from distributed_kd.cli import main
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,10 @@ def test_a_table_is_read_and_kept():
     page = StringIO()
     table.print(Console(file=page, width=140))
     assert "1,234 rows/s" in page.getvalue() and "missed" in page.getvalue() and "How." in page.getvalue()
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path, capsys):
+    assert main(["bench", "learner", "--json", str(tmp_path / "none" / "x.json")]) == 7
+    told = capsys.readouterr()
+    assert "the figures cannot be written" in told.err and "x.json" in told.err and len(told.err.splitlines()) == 1
+    assert told.out == ""
