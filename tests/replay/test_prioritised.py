@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_replay import NaiveReplay, Player, stacking_players
-from replay_samples import assert_same, check_transitions, free, newest_of, replay_of, rows_of
+from replay_samples import assert_goes_on_alike, assert_same, check_transitions, free, newest_of, replay_of, rows_of
 from scipy import stats
 
 from distributed_kd.records import Priorities
@@ -221,14 +221,7 @@ def test_restored_it_draws_as_if_nothing_had_happened(segments):
     second = fresh(1)
     second.add(Player(5, 1, 9, 0.9, stack=3).play()[0])  # what it held before is forgotten
     second.restore(state)
-    assert second.receipt() == first.receipt()
-    for _ in range(6):
-        segment = player.play()[0]
-        assert second.add(segment) == first.add(segment)
-        (ours, our_receipt), (theirs, their_receipt) = second.sample(3, told), first.sample(3, told)
-        assert our_receipt == their_receipt
-        assert_same(ours, theirs)
-        told = learned(ours)
+    our_receipt = assert_goes_on_alike(first, second, player, learned, told)
     assert our_receipt.prioritised > 50
     assert our_receipt.late_priorities > 0 or segments == 0
     np.testing.assert_equal(second.state(), first.state())

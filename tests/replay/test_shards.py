@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_replay import SPEC, NaiveReplay, Player, stacking_players
-from replay_samples import assert_same, check_transitions, free, newest_of, replay_of, rows_of
+from replay_samples import assert_goes_on_alike, check_transitions, free, newest_of, replay_of, rows_of
 from scipy import stats
 
 from distributed_kd.data_config import ReplayConfig
@@ -327,14 +327,7 @@ def test_restored_several_shards_draw_as_if_nothing_had_happened(prioritized, se
     kept, second = copy.deepcopy(state), fresh(0)
     second.add(Player(5, 1, 9, 0.9, stack=2).play()[0])
     second.restore(state)
-    assert second.receipt() == first.receipt()
-    for _ in range(6):
-        segment = player.play()[0]
-        assert second.add(segment) == first.add(segment)
-        (ours, our_receipt), (theirs, their_receipt) = second.sample(3, told), first.sample(3, told)
-        assert our_receipt == their_receipt
-        assert_same(ours, theirs)
-        told = learned(ours)
+    assert_goes_on_alike(first, second, player, learned, told)
     np.testing.assert_equal(state, kept)
 
 
