@@ -33,8 +33,11 @@ class Perceptron:
     def __init__(self, network: nn.Module):
         """`network` is one that `fits`; its parameters are copied."""
         linear = network.plain_layers()
-        self.layers = [np.empty((layer.out_features, layer.in_features + 1), np.float32) for layer in linear]
-        self._size = sum(layer.size for layer in self.layers)
+        read = [np.empty((layer.out_features, layer.in_features + 1), np.float32) for layer in linear]
+        # Value plus advantages less their mean are one layer of the features, as each of them is.
+        self._read, self._is_dueling = read, network.is_dueling
+        self.layers = [*read[:-2], np.empty_like(read[-2])] if self._is_dueling else read
+        self._size = sum(layer.size for layer in read)
         self.scale = network.input(torch.ones((1, linear[0].in_features), dtype=torch.uint8))[0, 0].item()
         self.load(to_flat(network))
 
@@ -48,12 +51,15 @@ class Perceptron:
         if flat.shape != (self._size,):
             raise ValueError(f"a vector of {flat.shape} does not fit a network of {self._size} parameters")
         start = 0
-        for matrix in self.layers:
+        for matrix in self._read:
             outputs, inputs = matrix.shape[0], matrix.shape[1] - 1
             middle, end = start + outputs * inputs, start + matrix.size
             matrix[:, :-1] = flat[start:middle].reshape(outputs, inputs)
             matrix[:, -1] = flat[middle:end]
             start = end
+        if self._is_dueling:
+            advantage, value = self._read[-2:]
+            np.add(advantage - advantage.mean(0), value, out=self.layers[-1])
 
 
 _Left = tuple[Sequence[NDArray], slice, NDArray]

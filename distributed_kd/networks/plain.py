@@ -5,6 +5,7 @@ are one product [K, B, in] x [K, in, out] a layer; for those of other widths the
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,19 @@ from torch.autograd import Function
 
 from distributed_kd.networks.q_network import QNetwork
 
-Sizes = tuple[tuple[int, int], ...]
-"""(in, out) of each layer, first to last"""
+_Layer = tuple[Tensor, Tensor]
+"""Weight [K, out, in] and bias [K, 1, out] of a layer of K networks; without the K where there is one"""
+
+
+@dataclass(frozen=True, order=True)
+class Sizes:
+    """(in, out) of each layer, first to last; with `dueling` the last two are those of the advantages and of the value."""
+
+    layers: tuple[tuple[int, int], ...] = ()
+    dueling: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.layers)
 
 
 class EqualNetworks:
@@ -24,27 +36,34 @@ class EqualNetworks:
 
         Without it there is no `backward`.
         """
-        self.count, self.outputs = len(flat), sizes[-1][1]
-        weights, biases = self._cut(sizes, flat)
-        self._layers = list(zip(biases, weights, [one.transpose(-1, -2) for one in weights], strict=True))
-        self._gradients = [] if gradient is None else list(zip(*self._cut(sizes, gradient), strict=True))
+        self.count = len(flat)
+        layers, gradients = self._cut(sizes, flat), [] if gradient is None else self._cut(sizes, gradient)
+        self._dueling = _Dueling(layers, gradients) if sizes.dueling else None
+        if self._dueling:
+            layers[-2:] = [self._dueling.layer]
+            gradients[-2:] = [self._dueling.gradient]
+        self.outputs = layers[-1][0].shape[-2]
+        self._layers = [(bias, weight, weight.transpose(-1, -2)) for weight, bias in layers]
+        self._gradients = gradients
 
-    def _cut(self, sizes: Sizes, rows: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Views of the weights [K, out, in] and the biases [K, 1, out]; without the K where there is one network."""
-        weights, biases, start = [], [], 0
-        for fan_in, fan_out in sizes:
-            for shape, views in (((fan_out, fan_in), weights), ((1, fan_out), biases)):
-                end = start + shape[0] * shape[1]
-                view = rows[:, start:end].view(self.count, *shape)
-                views.append(view[0] if self.count == 1 else view)
-                start = end
-        return weights, biases
+    def _cut(self, sizes: Sizes, rows: Tensor) -> list[_Layer]:
+        """The layers as views of the rows."""
+        layers, start = [], 0
+        for fan_in, fan_out in sizes.layers:
+            middle, end = start + fan_out * fan_in, start + fan_out * (fan_in + 1)
+            weight = rows[:, start:middle].view(self.count, fan_out, fan_in)
+            bias = rows[:, middle:end].view(self.count, 1, fan_out)
+            layers.append((weight[0], bias[0]) if self.count == 1 else (weight, bias))
+            start = end
+        return layers
 
     def forward(self, inputs: Tensor, outputs: Tensor) -> list[Tensor]:
         """From inputs [B, F] to outputs [K, B, A], which are filled; gives what `backward` needs."""
         product = torch.addmm if self.count == 1 else torch.baddbmm
         features = inputs if self.count == 1 else inputs.expand(self.count, -1, -1)
         kept = [features]
+        if self._dueling:
+            self._dueling.join()
         *hidden, last = self._layers
         for bias, _, weight in hidden:
             features = product(bias, features, weight).relu_()
@@ -62,6 +81,30 @@ class EqualNetworks:
             if place:
                 # What a ReLU gave is 0 or above it: its sign is the ReLU's derivative.
                 gradient = product(gradient, self._layers[place][1]).mul_(kept[place].sign())
+        if self._dueling:
+            self._dueling.part()
+
+
+class _Dueling:
+    """The one layer that advantages and value are together: v + a - mean(a) is linear in the features too."""
+
+    def __init__(self, layers: Sequence[_Layer], gradients: Sequence[_Layer]):
+        """The last two of the layers are those of the advantages and of the value, and so of the gradients, if there are."""
+        self._streams = list(zip(*layers[-2:], strict=True))
+        self._their_gradients = list(zip(*gradients[-2:], strict=True))
+        self.layer, self.gradient = (tuple(torch.empty_like(one) for one in layers[-2]) for _ in range(2))
+        self._parts = [(self.layer[0], self.gradient[0], -2), (self.layer[1], self.gradient[1], -1)]
+
+    def join(self) -> None:
+        """Write the layer, of the parameters as they are now."""
+        for (whole, _, axis), (advantage, value) in zip(self._parts, self._streams, strict=True):
+            torch.sub(advantage, advantage.mean(axis, keepdim=True), out=whole).add_(value)
+
+    def part(self) -> None:
+        """Write the gradients of both, of that of the layer."""
+        for (_, whole, axis), (advantage, value) in zip(self._parts, self._their_gradients, strict=True):
+            torch.sub(whole, whole.mean(axis, keepdim=True), out=advantage)
+            torch.sum(whole, axis, keepdim=True, out=value)
 
 
 class PlainNetworks:
@@ -123,11 +166,11 @@ class PlainNetwork:
 
 
 def sizes_of(network: nn.Module) -> Sizes:
-    """Of a network that is nothing but linear layers and ReLU, all of it in training; nothing of any other."""
+    """Of a network that is nothing but linear layers and ReLU, all of it in training; none of any other."""
     linear = network.plain_layers() if isinstance(network, QNetwork) else None
     if linear is None or not all(one.requires_grad for one in network.parameters()):
-        return ()
-    return tuple((one.in_features, one.out_features) for one in linear)
+        return Sizes()
+    return Sizes(tuple((one.in_features, one.out_features) for one in linear), network.is_dueling)
 
 
 class _Through(Function):

@@ -78,11 +78,19 @@ class QNetwork(nn.Module):
         return quantile_mean(outputs) if self._head.distribution == "quantile" else outputs
 
     def plain_layers(self) -> list[nn.Linear] | None:
-        """Its layers where it is nothing but linear ones with a ReLU between each two, in the order of its parameters."""
+        """Its layers where it is nothing but linear ones with a ReLU between each two, in the order of its parameters.
+
+        The last one gives the outputs; with `is_dueling` the last two do, the advantages and the value.
+        """
         linear = [*(layer for layer in self.body if isinstance(layer, nn.Linear)), self.advantage]
         others = [layer for layer in self.body if not isinstance(layer, (nn.Linear, nn.ReLU))]
-        is_plain = not (others or self._head.dueling or self._head.noisy or self._head.distribution != "none")
-        return linear if is_plain else None
+        if others or self._head.noisy or self._head.distribution != "none":
+            return None
+        return [*linear, self.value] if self.is_dueling else linear
+
+    @property
+    def is_dueling(self) -> bool:
+        return self._head.dueling
 
     def _outputs(self, features: Tensor) -> Tensor:
         if features.dtype != torch.float32:

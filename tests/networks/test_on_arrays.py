@@ -47,20 +47,33 @@ def test_a_hidden_layer_by_hand():
     assert outputs.tolist() == [[4, 5], [8, 5]]
 
 
+def test_a_dueling_head_by_hand():
+    one = Perceptron(net(spec_of(1, actions=2), head=HeadConfig(dueling=True)))
+    # advantages: 2 x and 4 x + 2; value: 10 x + 1
+    one.load(np.float32([2, 4, 0, 2, 10, 1]))
+    outputs = SideBySide([(one, slice(None))], 1).outputs(np.float32([[3]]))
+    # x = 3: advantages 6 and 14, their mean 10, value 31
+    assert outputs.tolist() == [[27, 35]]
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     hidden=st.lists(st.lists(st.sampled_from([1, 3, 16, 70, 130]), max_size=3), min_size=1, max_size=4),
+    dueling=st.lists(st.booleans(), min_size=4, max_size=4),
     inputs=st.integers(1, 9),
     actions=st.integers(2, 18),
     counts=st.lists(st.sampled_from([1, 2, 7, 15, 16, 33, 64]), min_size=4, max_size=4),
     seed=st.integers(0, 99),
     data=st.data(),
 )
-def test_networks_of_all_shapes_side_by_side_are_what_they_are_in_torch(hidden, inputs, actions, counts, seed, data):
+def test_networks_of_all_shapes_side_by_side_are_what_they_are_in_torch(
+    hidden, dueling, inputs, actions, counts, seed, data
+):
     # A bound so low that products of all three kinds are met: whole, in parts, and in PyTorch.
     bound = data.draw(st.sampled_from([1, 500, 5_000, on_arrays.ONE_THREAD]))
     spec = spec_of(inputs, actions=actions)
-    named = [net(spec, *widths, seed=seed + number) for number, widths in enumerate(hidden)]
+    heads = [HeadConfig(dueling=one) for one in dueling]
+    named = [net(spec, *widths, seed=seed + number, head=heads[number]) for number, widths in enumerate(hidden)]
     ends = np.cumsum(counts[: len(named)]).tolist()
     lanes = [slice(end - count, end) for end, count in zip(ends, counts, strict=False)]
     with pytest.MonkeyPatch.context() as patch:
@@ -122,8 +135,8 @@ def test_bytes_are_scaled_and_numbers_that_were_are_not():
 def test_only_plain_perceptrons_fit():
     spec, image = spec_of(4), spec_of(10, 10)
     assert Perceptron.fits(net(spec)) and Perceptron.fits(net(spec, 8, 8)) and Perceptron.fits(net(image, 8))
+    assert Perceptron.fits(net(spec, 8, head=HeadConfig(dueling=True)))
     others = [
-        net(spec, 8, head=HeadConfig(dueling=True)),
         net(spec, 8, head=HeadConfig(noisy=True)),
         net(spec, 8, head=HeadConfig(distribution="c51")),
         net(spec, 8, head=HeadConfig(distribution="quantile", atoms=1)),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from distributed_kd import networks
 from distributed_kd.learning.trainable import as_one_vector
 from distributed_kd.network_config import HeadConfig, NetworkConfig
-from distributed_kd.networks.plain import EqualNetworks, PlainNetwork, PlainNetworks
+from distributed_kd.networks.plain import EqualNetworks, PlainNetwork, PlainNetworks, sizes_of
 from distributed_kd.records import EnvSpec
 
 SPEC = EnvSpec("Numbers", (5,), "float32", 3)
@@ -20,20 +20,17 @@ def rows_of(members):
     return torch.nn.functional.pad(torch.stack(flats), (0, 2), value=7.0)
 
 
-def sizes_of(network):
-    return tuple((layer.in_features, layer.out_features) for layer in network.plain_layers())
-
-
 @settings(deadline=None, max_examples=40)
 @given(
-    st.lists(st.tuples(st.lists(st.integers(1, 9), max_size=3), st.integers(1, 3)), min_size=1, max_size=3),
+    st.lists(st.tuples(st.lists(st.integers(1, 9), max_size=3), st.integers(1, 3), st.booleans()), min_size=1, max_size=3),
     st.integers(1, 6),
 )
 def test_outputs_and_gradients_are_those_of_automatic_differentiation(groups, batch):
     inputs = torch.randn(batch, 5, generator=torch.Generator().manual_seed(batch))
     twins, members, gradients = [], [], []
-    for place, (hidden, count) in enumerate(groups):
-        equals = [networks.build(NetworkConfig(hidden=tuple(hidden)), SPEC, 10 * place + k) for k in range(count)]
+    for place, (hidden, count, dueling) in enumerate(groups):
+        config, head = NetworkConfig(hidden=tuple(hidden)), HeadConfig(dueling=dueling)
+        equals = [networks.build(config, SPEC, 10 * place + k, head=head) for k in range(count)]
         flat = rows_of(equals)
         gradients.append(torch.full_like(flat, 5.0))
         members.append(EqualNetworks(sizes_of(equals[0]), flat, gradients[-1]))
@@ -68,7 +65,6 @@ def test_a_second_backward_overwrites_the_first():
     ("config", "head"),
     [
         (NetworkConfig(hidden=(4,), layer_norm=True), {}),
-        (NetworkConfig(hidden=(4,)), {"dueling": True}),
         (NetworkConfig(hidden=(4,)), {"noisy": True}),
         (NetworkConfig(hidden=(4,)), {"distribution": "c51"}),
     ],
@@ -77,9 +73,11 @@ def test_a_network_of_anything_else_is_not_plain(config, head):
     assert networks.build(config, SPEC, head=HeadConfig(**head)).plain_layers() is None
 
 
-def test_one_network_by_itself_is_what_it_was():
-    network = networks.build(NetworkConfig(hidden=(7, 6)), SPEC, 3)
-    twin = networks.build(NetworkConfig(hidden=(7, 6)), SPEC, 3)
+@pytest.mark.parametrize("dueling", [False, True])
+def test_one_network_by_itself_is_what_it_was(dueling):
+    network, twin = (
+        networks.build(NetworkConfig(hidden=(7, 6)), SPEC, 3, head=HeadConfig(dueling=dueling)) for _ in range(2)
+    )
     flat = as_one_vector(network.parameters())
     gradient = torch.zeros_like(flat)
     plain = PlainNetwork(network, flat, gradient)
