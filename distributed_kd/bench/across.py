@@ -15,7 +15,7 @@ from distributed_kd.replay.pace import Pace
 
 ROWS, BATCH = 1_000_000, 512
 LANES, STEPS = 64, 64
-WANTED = 0.0025
+WANTED = 0.003
 """Seconds from batch to batch that a learner wants here while steps are stored"""
 BATCHES_GOAL, INSERT_GOAL = 300.0, 500_000.0
 SHARDS = (1, 2)
