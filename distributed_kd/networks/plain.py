@@ -13,6 +13,9 @@ from torch.autograd import Function
 
 from distributed_kd.networks.q_network import QNetwork
 
+THIN = 8
+"""Inputs up to which the gradient of a weight [out, in] is faster got as its transpose, on a CPU: a product so narrow runs
+at a tenth of the speed, and the copy is small. Eight layers of 4 to 64, batch 64, on an AMD EPYC: 59 and 10 microseconds."""
 _Layer = tuple[Tensor, Tensor]
 """Weight [K, out, in] and bias [K, 1, out] of a layer of K networks; without the K where there is one"""
 
@@ -76,7 +79,10 @@ class EqualNetworks:
         product, gradient = (torch.mm, gradient[0]) if self.count == 1 else (torch.bmm, gradient)
         for place in reversed(range(len(kept))):
             of_weight, of_bias = self._gradients[place]
-            product(gradient.transpose(-1, -2), kept[place], out=of_weight)
+            if of_weight.shape[-1] <= THIN:
+                of_weight.copy_(product(kept[place].transpose(-1, -2), gradient).transpose(-1, -2))
+            else:
+                product(gradient.transpose(-1, -2), kept[place], out=of_weight)
             torch.sum(gradient, -2, keepdim=True, out=of_bias)
             if place:
                 # What a ReLU gave is 0 or above it: its sign is the ReLU's derivative.
