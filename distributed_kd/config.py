@@ -82,9 +82,13 @@ class LearnerConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """of what teacher and students compute; bfloat16: by autocast, where a GPU or processor is faster with it; losses,
     gradients, and small networks of linear layers alone stay in float32"""
+    threads: int = 1
+    """of PyTorch, where the learner runs on a CPU: more help large convolutions, if cores are free of rollouts; small
+    networks are slower with them. The inline runner keeps to one, as its results are to repeat to the bit"""
 
     def problems(self, key: str = "learner") -> Iterator[Problem]:
         yield from at_least(f"{key}.updates_per_call", self.updates_per_call, 1, "bad number of updates")
+        yield from at_least(f"{key}.threads", self.threads, 1, "bad number of threads")
 
 
 @dataclass(frozen=True)

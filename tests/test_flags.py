@@ -159,7 +159,8 @@ NO_KEY = "the run file has no key of this name"
         ("--exploration.zz 5", f"unknown flag (exploration.zz=5): {NO_KEY}. Did you mean --teacher.exploration.end?"),
         (
             "--learner.q 5",
-            f"unknown flag (learner.q=5): {NO_KEY}. The keys of learner are device, updates_per_call, students, precision",
+            f"unknown flag (learner.q=5): {NO_KEY}. "
+            "The keys of learner are device, updates_per_call, students, precision, threads",
         ),
         ("--xyz", f"unknown flag (xyz=): {NO_KEY}. launch.py train --help lists them all"),
         ("--env.kwargs. 5", f"unknown flag (env.kwargs.=5): {NO_KEY}. launch.py train --help lists them all"),

@@ -27,8 +27,6 @@ from distributed_kd.training.plan import Node, Plan, cores, make_plan
 from distributed_kd.training.run import Run
 
 PLACEMENT_SECONDS = 60
-LEARNER_THREADS = 1
-"""Threads of PyTorch in the learner: its networks are small, and the other cores are the rollouts'"""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
         replays,
         (shared["config"], shared["pace"], shared["seed"]),
         config.stop.updates,
-        LEARNER_THREADS,
+        config.learner.threads,
         run.state_of("learner"),
         **parts.learner(device_of(plan.device), repeatable=False),
     )
