@@ -121,7 +121,7 @@ class PlainNetworks:
 
     def __init__(self, members: Sequence[EqualNetworks]):
         self._members, self._actions = tuple(members), members[0].outputs
-        self._count = sum(one.count for one in members)
+        self._counts = [one.count for one in members]
         # Autograd asks for a backward only where something wants a gradient.
         self._handle = torch.zeros((), requires_grad=True)
 
@@ -135,8 +135,8 @@ class PlainNetworks:
         if torch.is_autocast_enabled(inputs.device.type):  # too small to gain from fewer digits
             with torch.autocast(inputs.device.type, enabled=False):
                 return self.computed(inputs)
-        outputs = inputs.new_empty((self._count, len(inputs), self._actions))
-        parts = outputs.split([one.count for one in self._members])
+        outputs = inputs.new_empty((sum(self._counts), len(inputs), self._actions))
+        parts = outputs.split_with_sizes(self._counts)
         return outputs, [one.forward(inputs, part) for one, part in zip(self._members, parts, strict=True)]
 
     def backward(self, kept: list[list[Tensor]], gradient: Tensor) -> None:
@@ -144,7 +144,7 @@ class PlainNetworks:
         if torch.is_autocast_enabled(gradient.device.type):
             with torch.autocast(gradient.device.type, enabled=False):
                 return self.backward(kept, gradient)
-        parts = gradient.split([one.count for one in self._members])
+        parts = gradient.split_with_sizes(self._counts)
         for one, its, part in zip(self._members, kept, parts, strict=True):
             one.backward(its, part)
 
