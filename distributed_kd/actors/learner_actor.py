@@ -10,6 +10,7 @@ import torch
 from distributed_kd.actors.supply import Supply
 from distributed_kd.data_config import ReplayConfig
 from distributed_kd.learning.learner import Learner
+from distributed_kd.memory import keep_freed
 from distributed_kd.records import Evaluation, LearnerReport, State, Weights
 from distributed_kd.replay.pace import Pace
 from distributed_kd.replay.shards import Shards
@@ -29,6 +30,7 @@ class LearnerActor:
         **parts: object,
     ):
         """`max_updates` bounds the batches ever drawn, 0 = no bound; `union` is by what the shards in `replays` are one."""
+        keep_freed()
         torch.set_num_threads(threads)
         self._learner = Learner(**parts)
         if state is not None:

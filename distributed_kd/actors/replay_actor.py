@@ -2,6 +2,7 @@
 
 import ray
 
+from distributed_kd.memory import keep_freed
 from distributed_kd.records import Batch, Priorities, Receipt, Segment, State
 from distributed_kd.replay.shard import Request, Shard, Stock
 
@@ -11,6 +12,7 @@ class ReplayActor:
     """Holds one `Shard`; arrays out of Ray are copied into its ring, so nothing of theirs is kept alive."""
 
     def __init__(self, state: State | None, **parts: object):
+        keep_freed()
         self._shard = Shard(**parts)
         if state is not None:
             self._shard.restore(state)

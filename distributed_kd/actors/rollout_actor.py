@@ -4,6 +4,7 @@ import ray
 import torch
 
 from distributed_kd.errors import EnvironmentFault
+from distributed_kd.memory import keep_freed
 from distributed_kd.records import EpisodeStats, Segment, Weights
 from distributed_kd.rollouts.rollout import Rollout
 
@@ -13,6 +14,7 @@ class RolloutActor:
     """Holds one `Rollout`; its segment and the small account of it travel as two results."""
 
     def __init__(self, **parts: object):
+        keep_freed()
         torch.set_num_threads(1)
         self._fault: EnvironmentFault | None = None
         try:

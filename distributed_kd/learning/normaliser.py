@@ -18,6 +18,7 @@ class Normaliser:
     def __init__(self, spec: EnvSpec, device: torch.device, given: NDArray[np.float32] | None = None):
         """`given` [2, *observation_shape], of a teacher from elsewhere, is kept as it is."""
         shape = spec.observation_shape
+        self._stacked = spec.frame_stack > 1
         self._frozen = given is not None
         self._count = torch.zeros((), dtype=torch.float64, device=device)
         self._mean = torch.zeros(shape, dtype=torch.float64, device=device)
@@ -27,10 +28,10 @@ class Normaliser:
             self._normal = torch.tensor(given, dtype=torch.float32, device=device)
 
     def follow(self, observation: Tensor) -> None:
-        """Take in observations [B, ..., *observation_shape]."""
+        """Take in observations [B, *input_shape]; of stacked ones the newest, as each of the others was it before."""
         if self._frozen:
             return
-        values = observation.reshape(-1, *self._mean.shape).to(torch.float64)
+        values = (observation[:, -1] if self._stacked else observation).to(torch.float64)
         self._count, self._mean, self._squares = merged(self._count, self._mean, self._squares, values)
         deviation = (self._squares / self._count).sqrt()
         self._normal = torch.stack([self._mean, deviation]).to(torch.float32)

@@ -29,4 +29,4 @@ def normalised(observation: Tensor, normal: Tensor) -> Tensor:
     normal [2, *shape] float32: mean and standard deviation. Gives float32 of the same shape.
     """
     mean, deviation = normal
-    return ((observation.to(torch.float32) - mean) / deviation.clamp(min=LEAST_DEVIATION)).clamp(-LARGEST, LARGEST)
+    return (observation.to(torch.float32) - mean).div_(deviation.clamp(min=LEAST_DEVIATION)).clamp_(-LARGEST, LARGEST)
