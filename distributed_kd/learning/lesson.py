@@ -1,6 +1,7 @@
 """What is learned from: steps as tensors, and what a teacher says of their observations."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distributed_kd.records import Batch
+
+ALIGNMENT = 512
+"""Bytes: each column begins where a tensor of its own would"""
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,29 @@ class Steps:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> "Steps":
-        return cls(**{one.name: _on(device, getattr(batch, one.name)) for one in fields(cls)})
+        return cls(*brought(cls._columns(batch), device))
+
+    @classmethod
+    def of_each(cls, batches: Sequence[Batch], device: torch.device) -> list["Steps"]:
+        """Of several batches, brought to the device together."""
+        columns = iter(brought([column for one in batches for column in cls._columns(one)], device))
+        return [cls(*(next(columns) for _ in fields(cls))) for _ in batches]
+
+    @classmethod
+    def _columns(cls, batch: Batch) -> list[NDArray]:
+        return [getattr(batch, one.name) for one in fields(cls)]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every column, in the order of the fields."""
+        return tuple(getattr(self, one.name) for one in fields(self))
+
+    def copied(self) -> "Steps":
+        return Steps(*(tensor.clone() for tensor in self.tensors))
 
     def split(self) -> list["Steps"]:
         """The K batches of columns [K, B, ...], as views."""
-        return [Steps(*one) for one in zip(*(getattr(self, one.name).unbind() for one in fields(self)), strict=True)]
+        return [Steps(*one) for one in zip(*(tensor.unbind() for tensor in self.tensors), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -43,9 +65,21 @@ class Taken:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> "Taken":
-        students = Steps.of(batch.students, device) if batch.students else None
-        own = {name: Steps.of(one, device) for name, one in batch.own.items()}
-        return cls(batch.row, Steps.of(batch, device), students, own)
+        shared = [batch, batch.students] if batch.students else [batch]
+        each = Steps.of_each([*shared, *batch.own.values()], device)
+        students = each[1] if batch.students else None
+        return cls(batch.row, each[0], students, dict(zip(batch.own, each[len(shared) :], strict=True)))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every column that lies on the device."""
+        each = [self.steps, *([self.students] if self.students else []), *self.own.values()]
+        return tuple(tensor for one in each for tensor in one.tensors)
+
+    def copied(self) -> "Taken":
+        """The same in memory of its own."""
+        own = {name: one.copied() for name, one in self.own.items()}
+        return Taken(self.row, self.steps.copied(), self.students.copied() if self.students else None, own)
 
     def split(self) -> list["Taken"]:
         """The K batches that travelled together: brought to the device at once, which costs about as much as for one."""
@@ -57,10 +91,28 @@ class Taken:
         ]
 
 
-def _on(device: torch.device, column: NDArray) -> Tensor:
-    """A copy on the device, since arrays out of Ray are read-only; to a GPU it goes while the host goes on."""
-    copied = torch.tensor(column)
-    return copied.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else copied
+def brought(columns: Sequence[NDArray], device: torch.device) -> list[Tensor]:
+    """Copies on the device, since arrays out of Ray are read-only; to a GPU they go while the host goes on."""
+    if device.type != "cuda":
+        return [torch.tensor(column) for column in columns]
+    return in_one_block(columns, device, pinned=True)
+
+
+def in_one_block(columns: Sequence[NDArray], device: torch.device, pinned: bool) -> list[Tensor]:
+    """As `brought`, all by one transfer: a GPU asks as much time for a small one as for a large one.
+
+    `pinned`: out of memory that a GPU reads by itself.
+    """
+    starts = [0]
+    for column in columns:
+        starts.append(starts[-1] + math.ceil(column.nbytes / ALIGNMENT) * ALIGNMENT)
+    here = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=pinned)
+    places = [slice(start, start + column.nbytes) for start, column in zip(starts, columns, strict=False)]
+    for place, column in zip(places, columns, strict=True):
+        here.numpy()[place].view(column.dtype).reshape(column.shape)[...] = column
+    there = here.to(device, non_blocking=True)
+    types = [torch.from_numpy(np.empty(0, column.dtype)).dtype for column in columns]
+    return [there[place].view(kind).view(column.shape) for place, kind, column in zip(places, types, columns, strict=True)]
 
 
 @dataclass(frozen=True)
