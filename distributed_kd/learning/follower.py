@@ -1,9 +1,12 @@
 """A copy of a network that follows it: a target network, or an average of weights over time."""
 
 import copy
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
+from distributed_kd.learning.moving import Progress, number
 from distributed_kd.learning.trainable import Trainable, as_one_vector, copied, refill
 from distributed_kd.records import State
 
@@ -21,12 +24,16 @@ class Follower:
         self.flat = as_one_vector([mine[name] for name, parameter in theirs if parameter.requires_grad])
 
     @torch.no_grad()
-    def follow(self, updates: int) -> None:
-        """Come nearer, `updates` of the network having been done."""
-        share = self._update if self._update < 1 else float(updates % int(self._update) == 0)
-        if share:
+    def follow(self, updates: Callable[[], int], progress: Progress) -> None:
+        """Come nearer, so many updates of the network having been done."""
+        share = number(progress, lambda _: self._share(updates()), moves=self._update >= 1)
+        # A recorded update cannot leave the copy out: it does one of a share of 0.
+        if isinstance(share, Tensor) or share:
             # Behind the network's own numbers may stand others that train along.
             self.flat.lerp_(self._followed.flat[: len(self.flat)], share)
+
+    def _share(self, updates: int) -> float:
+        return self._update if self._update < 1 else float(updates % int(self._update) == 0)
 
     def state(self) -> State:
         return copied(self.network)

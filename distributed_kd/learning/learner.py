@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from distributed_kd.errors import DivergedError
 from distributed_kd.learning.gathering import How, Recruit, gathered
 from distributed_kd.learning.lesson import Lesson, Steps, Taken
+from distributed_kd.learning.moving import Progress
 from distributed_kd.learning.normaliser import Normaliser
+from distributed_kd.learning.recorded import Outcome, Recorded, Recorder
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
@@ -47,10 +50,11 @@ class Learner:
         normaliser: Normaliser | None = None,
         together: How = "loop",
         precision: Literal["float32", "bfloat16"] = "float32",
+        recorder: Recorder | None = None,
     ):
         """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
         priority; `normaliser` where observations are seen by their mean and deviation; `together` and `precision` as
-        `learner.students` and `learner.precision`."""
+        `learner.students` and `learner.precision`; `recorder` where updates are recorded and then repeated."""
         self._autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
         self._importance, self._normaliser = importance, normaliser
         self._errors: list[tuple[NDArray, Tensor]] = []
@@ -65,6 +69,8 @@ class Learner:
         self._groups: list[Together] | None = None  # before the first batch, with which it is decided
         self._temperature = AutoTemperature(device)
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
+        all_of_them = [self.teacher, *self.students.values()]
+        self._recorded = Recorded(recorder, device, [one.random for one in all_of_them if one.random]) if recorder else None
 
     @property
     def updates(self) -> int:
@@ -85,18 +91,35 @@ class Learner:
         return Taken.of(batches, self._device).split()
 
     def learn(self, batch: Taken, progress: float) -> None:
-        """As `update`, from a batch that is on the device."""
-        with self._autocast:
-            self._learn(batch, progress)
-
-    def _learn(self, batch: Taken, progress: float) -> None:
+        """As `update`, from a batch that is on the device. Nothing here waits for a GPU."""
         measure = self.updates % MEASURE_EVERY == 0
+        self.teacher.begin()
+        names = tuple(name for name, one in self._begun() if one.can_learn(name in batch.own))
+        for name in names:
+            self.students[name].begin(progress)
+        learn = partial(self._learn, names=names, measure=measure)
+        if self._recorded and self._groups is not None:
+            phase = self.teacher.phase, tuple((name, self.students[name].phase(progress)) for name in names)
+            outcome = self._recorded.update(learn, batch, progress, phase, measure)
+        else:
+            outcome = learn(batch, progress)
+        if outcome.priority is not None:
+            self._errors.append((batch.row, outcome.priority))
+        for (network, key), value in outcome.logged.items():
+            self._logged[network, key].append(value)
+
+    def _learn(self, batch: Taken, progress: Progress, names: tuple[str, ...], measure: bool) -> Outcome:
+        """The update that was counted last, of the teacher and these students: what of it is done on the device.
+
+        It leaves no tensor behind under a name of its own, so that it can be recorded.
+        """
+        with self._autocast:
+            return self._learned(batch, progress, names, measure)
+
+    def _learned(self, batch: Taken, progress: Progress, names: tuple[str, ...], measure: bool) -> Outcome:
         steps = self._seen(batch.steps, follow=True)
-        learned = self.teacher.update(steps, progress)
-        if self._importance and learned.priority is not None:
-            self._errors.append((batch.row, learned.priority))
-        if measure:
-            self._log("teacher", learned.logged)
+        learned = self.teacher.learn(steps, progress)
+        logged = {"teacher": learned.logged if measure else {}}
         taught = steps if batch.students is None else self._seen(batch.students)
         # The teacher went through its own batch for its update: once is enough, before that update or behind it.
         lesson = learned.lesson if taught is steps and learned.lesson else self.teacher.lesson(taught.observation)
@@ -106,16 +129,15 @@ class Learner:
         temperature = self._temperature.follow(lesson.q, lesson.weight)
         if self._groups is None:
             self._groups = gathered(self.students, self._recruit, lesson, self._together) if self._together else []
-        begun = dict(self._begun())
         for group in self._groups:
-            if group.names <= begun.keys():
-                for name, logged in group.update(lesson, temperature, progress, measure, taught).items():
-                    self._log(name, logged)
-                    del begun[name]
-        for name, student in begun.items():
+            if group.names <= set(names):
+                logged |= group.learn(lesson, temperature, progress, measure, taught)
+        for name in (name for name in names if name not in logged):
             told = lesson.addressed_to(name)
             mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
-            self._log(name, student.update(told, temperature, progress, measure, taught, mine))
+            logged[name] = self.students[name].learn(told, temperature, progress, measure, taught, mine)
+        by_place = {(network, key): value for network, values in logged.items() for key, value in values.items()}
+        return Outcome(by_place, learned.priority if self._importance else None)
 
     def _seen(self, steps: Steps, follow: bool = False) -> Steps:
         """Steps with observations as the networks see them; with `follow` they enter mean and deviation.
@@ -154,20 +176,18 @@ class Learner:
     def distil(self, lesson: Lesson, progress: float, names: frozenset[str]) -> Tensor:
         """Let some students learn from a lesson alone, without steps; gives the `auto` temperature, 0-d."""
         measure = self.updates % MEASURE_EVERY == 0
-        self.teacher.update()
+        self.teacher.begin()
         temperature = self._temperature.follow(lesson.q)
         for name, student in self._begun():
             if name in names:
-                self._log(name, student.update(lesson.addressed_to(name), temperature, progress, measure))
+                logged = student.update(lesson.addressed_to(name), temperature, progress, measure)
+                for key, value in logged.items():
+                    self._logged[name, key].append(value)
         return temperature
 
     def _begun(self) -> list[tuple[str, Student]]:
         """The students whose warm-up is over."""
         return [(name, one) for name, one in self.students.items() if self.updates > self._warmup[name]]
-
-    def _log(self, network: str, values: Mapping[str, Tensor]) -> None:
-        for key, value in values.items():
-            self._logged[network, key].append(value)
 
     def losses(self) -> dict[str, dict[str, float]]:
         """Means over the measured updates since the last call; the one place where values are read back from the device.
@@ -228,6 +248,8 @@ class Learner:
             if name in state["students"]:
                 student.restore(state["students"][name])
         self._groups = None  # those of one age may be others now
+        if self._recorded:
+            self._recorded.drop()
 
 
 def _teacher(

@@ -32,9 +32,12 @@ class Normaliser:
         if self._frozen:
             return
         values = (observation[:, -1] if self._stacked else observation).to(torch.float64)
-        self._count, self._mean, self._squares = merged(self._count, self._mean, self._squares, values)
+        account = self._count, self._mean, self._squares
+        # Written where they were, so that a recorded update finds them again.
+        for mine, new in zip(account, merged(*account, values), strict=True):
+            mine.copy_(new)
         deviation = (self._squares / self._count).sqrt()
-        self._normal = torch.stack([self._mean, deviation]).to(torch.float32)
+        self._normal.copy_(torch.stack([self._mean, deviation]))
 
     def seen(self, observation: Tensor) -> Tensor:
         """Observations as the networks see them."""

@@ -127,7 +127,7 @@ class Objective(nn.Module):
         after: Sight,
         told: Told,
         temperature: "Temperatures",
-        share: float,
+        share: float | Tensor,
         progress: float,
     ) -> Tensor:
         """The policy gradient on steps [B] of the student's own lanes, 0-d: policy, state value, and KL times `share`.
@@ -157,7 +157,7 @@ class Temperatures:
 
     own: float | str
     auto: Tensor
-    share: float
+    share: float | Tensor
     """what is left of it at this progress of the run"""
 
     def of(self, term: LossConfig | None = None) -> float | Tensor:

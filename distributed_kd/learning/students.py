@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from distributed_kd.learning.follower import Follower
 from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.moving import Progress, mapped, number, scalar
 from distributed_kd.learning.objective import Objective, Sight, Temperatures, Told
 from distributed_kd.learning.trainable import Trainable
 from distributed_kd.maths.schedules import linear
@@ -23,7 +24,7 @@ class Attempt:
     """The loss 0-d of an update still to be done, its progress on the student's own schedules, and what is logged."""
 
     loss: Tensor | None
-    progress: float
+    progress: Progress
     logged: dict[str, Tensor]
 
 
@@ -58,7 +59,7 @@ class Student:
             extra=self.objective,
         )
         self._target = Follower(self.trained, config.target_update) if config.td_weight else None
-        self._random = torch.Generator(device).manual_seed(seed)
+        self.random = torch.Generator(device).manual_seed(seed)
         self.began, self._score = 0.0, 0.0
 
     def update(
@@ -75,27 +76,50 @@ class Student:
         Returns 0-d tensors where `measure` asks for them, else nothing. Nothing is learned, and no update counted, while a
         student that learns from its own lanes alone waits for its first steps.
         """
+        if not self.can_learn(own is not None):
+            return {}
+        self.begin(progress)
+        return self.learn(lesson, auto_temperature, progress, measure, steps, own)
+
+    def can_learn(self, has_own: bool) -> bool:
+        """There is something to learn from, with steps of its own lanes or without them."""
+        return has_own or self.objective.maps_batches
+
+    def begin(self, progress: float) -> None:
+        """Count an update, which is to follow; its own schedules begin with the first."""
+        if not self.updates:
+            self.began = progress
+        self.updates += 1
+
+    def learn(
+        self,
+        lesson: Lesson,
+        auto_temperature: Tensor,
+        progress: Progress,
+        measure: bool,
+        steps: Steps | None = None,
+        own: tuple[Steps, Lesson] | None = None,
+    ) -> dict[str, Tensor]:
+        """The update that was counted last, as `update`."""
         attempt = self.attempt(lesson, auto_temperature, progress, measure, steps, own)
-        return self.done(attempt, self.trained.step(attempt.loss, attempt.progress)) if attempt else {}
+        return self.done(attempt, self.trained.step(attempt.loss, attempt.progress))
 
     def attempt(
         self,
         lesson: Lesson,
         auto_temperature: Tensor,
-        progress: float,
+        progress: Progress,
         measure: bool,
         steps: Steps | None = None,
         own: tuple[Steps, Lesson] | None = None,
-    ) -> Attempt | None:
-        """The loss of an update, of which nothing was learned yet; None while there is nothing to learn from."""
-        if not self.objective.maps_batches and own is None:
-            return None
-        progress = self.begin(progress)
+    ) -> Attempt:
+        """The loss of an update, of which nothing was learned yet."""
+        progress = self.own_progress(progress)
         config, temperatures = self._config, self.temperatures(auto_temperature, progress)
         share = self._distillation(progress) if lesson.heard else 0.0
         sight = Sight.through(self.network, self._noisy(lesson.observation, config.observation_noise))
         told = self.told(lesson, temperatures)
-        loss = share * self.objective.from_teacher(sight, told, temperatures, progress)
+        loss = share * self.objective.from_teacher(sight, told, temperatures, float(progress))
         logged = {}
         if self._target and steps is not None:
             error = self._td_error(sight.outputs, steps, lesson.weight)
@@ -106,14 +130,14 @@ class Student:
             with torch.no_grad():
                 after = Sight.through(self.network, mine.next_observation)
             seen, told = Sight.through(self.network, mine.observation), self.told(said, temperatures)
-            gradient = self.objective.from_own_steps(mine, seen, after, told, temperatures, share, progress)
+            gradient = self.objective.from_own_steps(mine, seen, after, told, temperatures, share, float(progress))
             loss = loss + gradient
             logged["policy_gradient_loss"] = gradient.detach()
         if not measure:
             return Attempt(loss, progress, {})
         if config.distillation != "constant":
-            logged["distillation"] = torch.tensor(share, device=loss.device)
-        temperature = torch.as_tensor(temperatures.of(), device=loss.device)
+            logged["distillation"] = scalar(share, loss.device)
+        temperature = scalar(temperatures.of(), loss.device)
         of_all = {
             "loss": loss.detach(),
             "temperature": temperature,
@@ -122,21 +146,20 @@ class Student:
         }
         return Attempt(loss, progress, {**of_all, **logged})
 
-    def begin(self, progress: float) -> float:
-        """Progress of its own schedules, which begin with its first update."""
-        if not self.updates:
-            self.began = progress
-        return self._own(progress)
+    def own_progress(self, progress: Progress) -> Progress:
+        """Of its own schedules, which began with its first update, at a progress of the run."""
+        return mapped(progress, self._own)
 
-    def temperatures(self, auto: Tensor, progress: float) -> Temperatures:
+    def temperatures(self, auto: Tensor, progress: Progress) -> Temperatures:
         """At a progress of its own schedules."""
-        return Temperatures(self._config.temperature, auto, linear(1.0, self._config.temperature_end, 1.0, progress))
+        end = self._config.temperature_end
+        share = number(progress, lambda now: linear(1.0, end, 1.0, now), moves=end != 1)
+        return Temperatures(self._config.temperature, auto, share)
 
     def done(self, attempt: Attempt, norm: Tensor) -> dict[str, Tensor]:
-        """Count the update that `attempt` became; gives what is logged of it, with the gradient's norm, 0-d."""
-        self.updates += 1
+        """Behind the descent that `attempt` led to; gives what is logged of both, with the gradient's norm, 0-d."""
         if self._target:
-            self._target.follow(self.updates)
+            self._target.follow(lambda: self.updates, attempt.progress)
         return {**attempt.logged, "grad_norm": norm} if attempt.logged else {}
 
     def key(self) -> Hashable | None:
@@ -161,8 +184,12 @@ class Student:
         """It has begun, and all of its losses that begin later than the others have begun too."""
         return self.updates > 0 and all(self._own(progress) >= max(t.since, t.switch) for t in self._config.terms)
 
+    def phase(self, progress: float) -> Hashable:
+        """Which of its losses count at a progress of the run: equal between updates that are the same operations."""
+        now = self._own(progress)
+        return tuple((term.counts_at(now), now >= term.switch) for term in self._config.terms)
+
     def _own(self, progress: float) -> float:
-        """Progress of the student's own schedules at a progress of the run."""
         return (progress - self.began) / (1.0 - self.began) if self.began < 1 else 1.0
 
     @torch.no_grad()
@@ -188,7 +215,7 @@ class Student:
         if not share:
             return values
         values = values.to(torch.float32)
-        noise = torch.randn(values.shape, generator=self._random, device=values.device)
+        noise = torch.randn(values.shape, generator=self.random, device=values.device)
         return values + share * values.std(0, correction=0) * noise
 
     def _td_error(self, outputs: Tensor, steps: Steps, weight: Tensor | None) -> Tensor:
@@ -198,11 +225,13 @@ class Student:
             target = double_q_learning_target(q_t, selector, steps.n_step_return, steps.discount)
         return td_loss(outputs, steps.action, target, weight)
 
-    def _distillation(self, progress: float) -> float:
+    def _distillation(self, progress: Progress) -> float | Tensor:
         """The factor before all that comes from the teacher; `performance` is QDagger's (Agarwal et al. 2022)."""
         if self._config.distillation == "linear":
-            return linear(1.0, 0.0, 1.0, progress)
-        return min(max(1.0 - self._score, 0.0), 1.0) if self._config.distillation == "performance" else 1.0
+            return number(progress, lambda now: linear(1.0, 0.0, 1.0, now))
+        if self._config.distillation == "performance":
+            return number(progress, lambda _: min(max(1.0 - self._score, 0.0), 1.0))
+        return 1.0
 
     def heed(self, normalised_score: float) -> None:
         """Take in how well it plays: `distillation = "performance"` goes by it."""
@@ -215,13 +244,13 @@ class Student:
             "updates": self.updates,
             "began": self.began,
             "score": self._score,
-            "random": self._random.get_state(),
+            "random": self.random.get_state(),
             "target": self._target.state() if self._target else None,
         }
 
     def restore(self, state: State) -> None:
         self.trained.restore(state["trained"])
         self.updates, self.began, self._score = state["updates"], state["began"], state["score"]
-        self._random.set_state(torch.as_tensor(state["random"]).cpu())
+        self.random.set_state(torch.as_tensor(state["random"]).cpu())
         if self._target:
             self._target.restore(state["target"])

@@ -1,6 +1,7 @@
 """Teachers: each offers `update`, a `lesson` for whoever asks, and its state. Students never ask which kind it is."""
 
 import copy
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from distributed_kd.learning.follower import Follower
 from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.moving import Progress, number
 from distributed_kd.learning.trainable import Trainable, copied, refill
 from distributed_kd.learning.values import values_of
 from distributed_kd.maths.closed_form import td_gradient
@@ -30,9 +32,10 @@ class Importance:
     start: float
     end: float
 
-    def weights(self, oversampling: Tensor, progress: float) -> Tensor:
+    def weights(self, oversampling: Tensor, progress: Progress) -> Tensor:
         """[B], at `progress` of the run."""
-        return importance_weights(oversampling, linear(self.start, self.end, 1.0, progress))
+        exponent = number(progress, lambda now: linear(self.start, self.end, 1.0, now), moves=self.start != self.end)
+        return importance_weights(oversampling, exponent)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Teacher:
         self._average = Follower(self._trained, config.average_rate) if config.teaches == "average" else None
         self._best = _BestSoFar(network) if config.teaches == "best" else None
         device = next(network.parameters()).device
-        self._random = torch.Generator(device).manual_seed(seed) if config.noisy else None
+        self.random = torch.Generator(device).manual_seed(seed) if config.noisy else None
         self.network, self._learns, self._aims = network, network, self._target.network
         self._is_plain = bool(sizes_of(network))
         if self._is_plain:
@@ -73,8 +76,22 @@ class Teacher:
         self._teaches = taught.network if taught else network
         self.updates = 0
 
+    @property
+    def phase(self) -> Hashable:
+        """Equal between updates that are the same operations."""
+        return bool(self._best and self._best.found)
+
     def update(self, steps: Steps, progress: float) -> Learned:
-        """One update from a batch; the lesson is of the network as it was before.
+        """One update from a batch, as `learn`."""
+        self.begin()
+        return self.learn(steps, progress)
+
+    def begin(self) -> None:
+        """Count an update, which is to follow."""
+        self.updates += 1
+
+    def learn(self, steps: Steps, progress: Progress) -> Learned:
+        """The update that was counted last; the lesson is of the network as it was before.
 
         Where another copy of it teaches, or it learned under noise, there is no lesson to share.
         """
@@ -89,23 +106,22 @@ class Teacher:
         else:
             norm = self._trained.step(loss, progress)
         self._silence()
-        self.updates += 1
-        self._target.follow(self.updates)
-        if self._average:
-            self._average.follow(self.updates)
+        for follower in (self._target, self._average):
+            if follower:
+                follower.follow(lambda: self.updates, progress)
         logged = {"loss": loss.detach(), "grad_norm": norm, "q_mean": errors.q.mean()}
-        shares = self._teaches is self.network and not (self._best or self._random)
+        shares = self._teaches is self.network and not (self._best or self.random)
         lesson = Lesson(steps.observation, errors.q, errors.layers) if shares else None
         return Learned(logged, priority(errors.size), lesson)
 
     def _draw_noise(self) -> None:
-        if self._random:
-            device = self._random.device
+        if self.random:
+            device = self.random.device
             for network in (self.network, self._target.network):
-                draw_noise(network, lambda count: torch.randn(count, generator=self._random, device=device))
+                draw_noise(network, lambda count: torch.randn(count, generator=self.random, device=device))
 
     def _silence(self) -> None:
-        if self._random:
+        if self.random:
             silence(self.network)
             silence(self._target.network)
 
@@ -126,8 +142,8 @@ class Teacher:
             state["average"] = self._average.state()
         if self._best:
             state["best"] = self._best.state()
-        if self._random:
-            state["random"] = self._random.get_state()
+        if self.random:
+            state["random"] = self.random.get_state()
         return state
 
     def restore(self, state: State) -> None:
@@ -137,8 +153,8 @@ class Teacher:
             self._average.restore(state["average"])
         if self._best:
             self._best.restore(state["best"])
-        if self._random:
-            self._random.set_state(torch.as_tensor(state["random"]).cpu())
+        if self.random:
+            self.random.set_state(torch.as_tensor(state["random"]).cpu())
         self.updates = state["updates"]
 
 
@@ -170,13 +186,19 @@ class _BestSoFar:
 class FrozenTeacher:
     """A network that was trained elsewhere and is left as it is."""
 
+    random: torch.Generator | None = None
+    phase: Hashable = None
+
     def __init__(self, network: nn.Module):
         self.network = network.requires_grad_(False)
         self.updates = 0
 
-    def update(self, steps: Steps | None = None, progress: float = 0.0) -> Learned:
-        """Counts the update; learns nothing."""
+    def begin(self) -> None:
+        """Count an update of the students."""
         self.updates += 1
+
+    def learn(self, steps: Steps, progress: Progress) -> Learned:
+        """It learns nothing."""
         return Learned({}, None)
 
     @torch.no_grad()
@@ -206,6 +228,10 @@ class Peers(FrozenTeacher):
         for parameter in network.members.parameters():
             parameter.requires_grad_(True)  # they are the students' own, and learn as such
         self._names, self._by_score, self._leader = names, config.combine == "best", ""
+
+    @property
+    def phase(self) -> Hashable:
+        return self._leader
 
     @torch.no_grad()
     def lesson(self, observation: Tensor) -> Lesson:

@@ -26,7 +26,8 @@ class AutoTemperature:
         `weight` [B] of mean 1 where its observations were not drawn alike.
         """
         gap = weighted_mean(action_gap(teacher_q), weight)
-        self._gap = torch.where(self._gap.isnan(), gap, torch.lerp(gap, self._gap, GAP_MEMORY))
+        # Written where it was, so that a recorded update finds it again.
+        torch.where(self._gap.isnan(), gap, torch.lerp(gap, self._gap, GAP_MEMORY), out=self._gap)
         return auto_temperature(self._gap)
 
     def state(self) -> Tensor:

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.lesson import Lesson, Steps, brought
+from distributed_kd.learning.moving import Progress, scalar
 from distributed_kd.learning.objective import Sight, Temperatures, Told
 from distributed_kd.learning.students import Attempt, Student
 from distributed_kd.learning.trainable import Adam, backward
@@ -44,6 +46,7 @@ class Together:
         for row, one in enumerate(ones):
             size = flats[row].numel()
             one.trained.move(self._flat[row, :size], self._gradient[row, :size], _Row(self._adam, row, size))
+        self._rates_told: tuple[float, ...] = ()
         self._limit = torch.tensor([one.trained.max_grad_norm for one in ones], device=self._flat.device)
         self._choirs, self._alone = self._parted()
 
@@ -75,6 +78,14 @@ class Together:
         self, lesson: Lesson, auto_temperature: Tensor, progress: float, measure: bool, steps: Steps | None = None
     ) -> dict[str, dict[str, Tensor]]:
         """One update of each student, as `Student.update`; gives what each logs, by name."""
+        for one in self._students.values():
+            one.begin(progress)
+        return self.learn(lesson, auto_temperature, progress, measure, steps)
+
+    def learn(
+        self, lesson: Lesson, auto_temperature: Tensor, progress: Progress, measure: bool, steps: Steps | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """The update of each that was counted last, as `update`."""
         attempts: dict[str, Attempt] = {}
         losses = []
         self._gradient.zero_()
@@ -95,15 +106,25 @@ class Together:
         }
 
     @torch.no_grad()
-    def _descend(self, progresses: Sequence[float]) -> Tensor:
+    def _descend(self, progresses: Sequence[Progress]) -> Tensor:
         """One descent of each student along its gradient; gives the norms [K] of these before clipping."""
         norms = torch.linalg.vector_norm(self._gradient, dim=1)
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
         self._moves.zero_()
         self._adam.step(self._moves, self._gradient, learning_rate=1.0)
-        rates = [one.trained.learning_rate(at) for one, at in zip(self._students.values(), progresses, strict=True)]
-        self._flat.addcmul_(self._moves, torch.tensor(rates, device=norms.device).unsqueeze(1))
+        self._flat.addcmul_(self._moves, self._rates(progresses).unsqueeze(1))
         return norms
+
+    def _rates(self, progresses: Sequence[Progress]) -> Tensor:
+        """Learning rates [K] now."""
+        rates = tuple(one.trained.learning_rate(at) for one, at in zip(self._students.values(), progresses, strict=True))
+        device = self._flat.device
+        if any(isinstance(rate, Tensor) for rate in rates):
+            return torch.stack([scalar(rate, device) for rate in rates])
+        if rates != self._rates_told:  # most stay as they are, and need be brought to the device once
+            self._rates_told = rates
+            (self._rates_there,) = brought([np.array(rates, np.float32)], device)
+        return self._rates_there
 
 
 @dataclass(frozen=True)
@@ -142,10 +163,10 @@ class Choir:
         self._has_closed_form = not self._others and self._leader.objective.has_closed_form
 
     def attempt(
-        self, lesson: Lesson, auto_temperature: Tensor, progress: float, measure: bool
+        self, lesson: Lesson, auto_temperature: Tensor, progress: Progress, measure: bool
     ) -> tuple[Tensor | None, dict[str, Attempt]]:
         """The sum of their losses, 0-d, and of each what is told of it; None where their gradients stand written already."""
-        progress, *_ = [one.begin(progress) for one in self._students.values()]  # of one age, so all alike
+        progress = self._leader.own_progress(progress)  # of one age, so all alike
         temperatures = self._leader.temperatures(auto_temperature, progress)
         told, count, loss = self._leader.told(lesson, temperatures), len(self._students), None
         if self._has_closed_form:
@@ -156,14 +177,14 @@ class Choir:
             weight = None if told.weight is None else told.weight.repeat(count)
             joint = Told(told.q.repeat(count, 1), (), weight)
             # The losses are means over states, so the sum over students is their number times the mean over all.
-            loss = count * self._loss(outputs.flatten(0, 1), joint, temperatures, progress)
-        logged = self._logged(outputs.detach(), told, temperatures, progress) if measure else [{}] * count
+            loss = count * self._loss(outputs.flatten(0, 1), joint, temperatures, float(progress))
+        logged = self._logged(outputs.detach(), told, temperatures, float(progress)) if measure else [{}] * count
         return loss, {name: Attempt(loss, progress, its) for name, its in zip(self._students, logged, strict=True)}
 
     @torch.no_grad()
     def _logged(self, outputs: Tensor, told: Told, temperatures: Temperatures, progress: float) -> list[dict[str, Tensor]]:
         """As each of them would log it, from outputs [K, B, A]."""
-        temperature = torch.as_tensor(temperatures.of(), device=outputs.device)
+        temperature = scalar(temperatures.of(), outputs.device)
         of_all = {"temperature": temperature, "teacher_entropy": target_entropy(told.q, temperature)}
         return [
             {"loss": self._loss(its, told, temperatures, progress), **of_all, "agreement": agreement(its, told.q)}

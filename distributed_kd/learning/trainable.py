@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from distributed_kd.learning.moving import Progress, number
 from distributed_kd.maths.schedules import linear
 from distributed_kd.records import State
 
@@ -55,17 +56,17 @@ class Trainable:
             parameter.data = flat[place].view_as(parameter)
         self._take(gradient)
 
-    def learning_rate(self, progress: float) -> float:
+    def learning_rate(self, progress: Progress) -> float | Tensor:
         """At `progress` (0 to 1) of its schedules."""
-        return self._learning_rate * linear(1.0, self._end, 1.0, progress)
+        return number(progress, lambda now: self._learning_rate * linear(1.0, self._end, 1.0, now), moves=self._end != 1)
 
-    def step(self, loss: Tensor, progress: float) -> Tensor:
+    def step(self, loss: Tensor, progress: Progress) -> Tensor:
         """One descent of a 0-d loss at `progress` (0 to 1) of its schedules; gives the gradient's norm before clipping."""
         self.flat.grad.zero_()
         backward(loss)
         return self.descend(progress)
 
-    def descend(self, progress: float) -> Tensor:
+    def descend(self, progress: Progress) -> Tensor:
         """As `step`, with the gradients that stand there."""
         gradient = self.flat.grad
         norm = torch.linalg.vector_norm(gradient)
@@ -117,8 +118,8 @@ class Adam:
         self._has_stepped = False
 
     @torch.no_grad()
-    def step(self, flat: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        """Move `flat` against its gradient."""
+    def step(self, flat: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> None:
+        """Move `flat` against its gradient, by a rate that is a number or a 0-d tensor."""
         adam([flat], [gradient], [self._average], [self._average_square], [], [self._step], fused=True, amsgrad=False,
              beta1=0.9, beta2=0.999, lr=learning_rate, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
         self._has_stepped = True

@@ -69,7 +69,8 @@ def test_a_frozen_teacher_says_what_its_network_does_and_takes_its_count_along()
     assert torch.equal(lesson.q, net(OBSERVATION))
     assert [layer.shape for layer in lesson.layers] == [(8, 8), (8, 6)]
     for _ in range(3):
-        assert teacher.update(steps(batches(1)[0]), 0.5) == Learned({}, None)
+        teacher.begin()
+        assert teacher.learn(steps(batches(1)[0]), 0.5) == Learned({}, None)
     other.restore(as_stored(teacher.state()))
     assert other.updates == 3
     assert torch.equal(other.lesson(OBSERVATION).q, lesson.q)
