@@ -85,10 +85,21 @@ class LearnerConfig:
     threads: int = 1
     """of PyTorch, where the learner runs on a CPU: more help large convolutions, if cores are free of rollouts; small
     networks are slower with them. The inline runner keeps to one, as its results are to repeat to the bit"""
+    cuda_graph: bool = False
+    """record the update of teacher and students once and repeat it by one launch, so that a GPU need not be told of each
+    operation; the same is learned but for rounding. Not yet tried on a GPU"""
+
+    @property
+    def needs_gpu(self) -> str:
+        """The key by which a GPU is needed; empty where none is."""
+        return "device" if self.device == "cuda" else "cuda_graph" if self.cuda_graph else ""
 
     def problems(self, key: str = "learner") -> Iterator[Problem]:
         yield from at_least(f"{key}.updates_per_call", self.updates_per_call, 1, "bad number of updates")
         yield from at_least(f"{key}.threads", self.threads, 1, "bad number of threads")
+        if self.cuda_graph and self.device == "cpu":
+            why, fix = "learner.device is cpu, and only a GPU repeats what was recorded", f"Set --{key}.cuda_graph false"
+            yield Problem("no GPU to record on", f"{key}.cuda_graph", "true", why, fix)
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,9 @@ class RunConfig:
                 f"Set --replay.warmup {max(1, self.stop.env_steps // 10)} or less",
             )
             yield Problem("warm-up never ends", "replay.warmup", self.replay.warmup, why, fix)
+        if self.data.file and self.learner.cuda_graph:
+            why, fix = "updates from a set of states are not recorded", "Set --learner.cuda_graph false"
+            yield Problem("option without effect", "learner.cuda_graph", "true", why, fix)
         yield from self._peer_problems()
         yield from self._priority_problems()
         by_scores = [

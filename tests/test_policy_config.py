@@ -22,6 +22,12 @@ def test_nothing_is_wrong_with_the_defaults():
 
 
 LINES = [
+    ('learner = { cuda_graph = true, device = "cpu" }',
+     "no GPU to record on (learner.cuda_graph=true): learner.device is cpu, and only a GPU repeats what was recorded. Set"
+     " --learner.cuda_graph false"),
+    ('data.file = "s.npz"\nlearner.cuda_graph = true',
+     "option without effect (learner.cuda_graph=true): updates from a set of states are not recorded. Set"
+     " --learner.cuda_graph false"),
     ("teacher = { munchausen = 0.9, n_step = 3 }",
      "Munchausen over several steps (teacher.n_step=3): its log-policy is that of one step. Set --teacher.n_step 1"),
     ('teacher = { munchausen = 0.9, distribution = "c51" }',

@@ -17,6 +17,7 @@ from distributed_kd.bench.rounds import Turn, compared, each, interleaved
 from distributed_kd.learning.gathering import Recruit
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Lesson, Steps
+from distributed_kd.learning.recorded import CudaGraphs, Recorder
 from distributed_kd.learning.together import Together
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.policy_config import TeacherConfig
@@ -31,6 +32,7 @@ COUNTS = (1, 2, 4, 8, 16, 32)
 """Students side by side"""
 MIXED = (16, 24, 32, 48, 64, 80, 96, 128)
 """Widths of the two hidden layers of students that differ"""
+GRAPH = "as a CUDA graph"
 BATCHES = 16
 """Different batches that are learned from in turn"""
 
@@ -67,11 +69,13 @@ def measure(options: Options) -> list[Table]:
 def _beside_bare_pytorch(options: Options, device: torch.device) -> Table:
     figures = []
     for what, setting in SETTINGS.items():
-        ours, bare = _learner(setting, device), BareLoop(setting, device)
-        rounds = interleaved(
-            {"the learner": _turn(ours, options, device), "bare PyTorch": _turn(bare, options, device)}, options
-        )
+        sides = {"the learner": _learner(setting, device), "bare PyTorch": BareLoop(setting, device)}
+        if device.type == "cuda":
+            sides[GRAPH] = _learner(setting, device, CudaGraphs())
+        rounds = interleaved({name: _turn(side, options, device) for name, side in sides.items()}, options)
         figures.append(compared(what, "ms an update", rounds, "the learner", "bare PyTorch", scale=1e3))
+        if GRAPH in sides:
+            figures.append(compared(f"{what}, {GRAPH}", "ms an update", rounds, GRAPH, "the learner", scale=1e3))
     return Table(
         "Learner: one update of teacher and students",
         "Double Q-learning and KL from batches in memory: the time of an update in the learner, conversion from NumPy, "
@@ -134,7 +138,7 @@ class _Ours:
         self._learner.losses()
 
 
-def _learner(setting: tuple, device: torch.device) -> _Ours:
+def _learner(setting: tuple, device: torch.device, recorder: Recorder | None = None) -> _Ours:
     spec, size, teacher, students = setting
     names = {f"student{place}": config for place, config in enumerate(students)}
     built = {"teacher": networks.build(teacher, spec)} | {n: networks.build(config, spec) for n, config in names.items()}
@@ -146,6 +150,7 @@ def _learner(setting: tuple, device: torch.device) -> _Ours:
         seeds=dict.fromkeys(built, 0),
         device=device,
         together="auto",
+        recorder=recorder,
     )
     return _Ours(learner, batches_of(spec, size))
 

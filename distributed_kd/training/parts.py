@@ -16,6 +16,7 @@ from distributed_kd import networks
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.learning.normaliser import Normaliser
+from distributed_kd.learning.recorded import CudaGraphs
 from distributed_kd.learning.teacher import Importance
 from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.networks.ensemble import Ensemble
@@ -121,6 +122,7 @@ class Parts:
             "normaliser": Normaliser(self.spec, device, self.normal) if config.env.normalise else None,
             "together": "loop" if repeatable and together == "auto" else together,
             "precision": config.learner.precision,
+            "recorder": CudaGraphs() if config.learner.cuda_graph else None,
         }
 
     @property

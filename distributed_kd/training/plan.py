@@ -75,12 +75,12 @@ def make_plan(config: RunConfig, nodes: Sequence[Node]) -> Plan:
 
     Raises ResourceError where they are too small, or no GPU is there and one is asked for.
     """
-    if config.learner.device == "cuda" and not any(node.gpus >= 1 for node in nodes):
-        raise ResourceError(no_gpu())
+    if config.learner.needs_gpu and not any(node.gpus >= 1 for node in nodes):
+        raise ResourceError(no_gpu(config))
     core, shards = LEARNER_CPUS + 2 * SHARED_CPUS, config.replay.shards
     able = [node for node in nodes if node.cpus >= core]
     with_gpu = [node for node in able if node.gpus >= 1 and config.learner.device != "cpu"]
-    fit = with_gpu if config.learner.device == "cuda" else with_gpu or able
+    fit = with_gpu if config.learner.needs_gpu else with_gpu or able
     home = max(fit, key=lambda node: node.cpus, default=None)
     there, actors = sum(node.cpus for node in nodes), config.rollouts.actors
     free = [node.cpus - (core if node is home else 0.0) for node in nodes] if home else []
@@ -104,9 +104,11 @@ def _room(free: Sequence[float], each: float) -> int:
     return sum(math.floor(cpus / each + 1e-6) for cpus in free)
 
 
-def no_gpu() -> Problem:
-    fix = "Set --learner.device auto, or run where one is"
-    return Problem("no GPU", "learner.device", "cuda", "there is none here", fix)
+def no_gpu(config: RunConfig) -> Problem:
+    key = config.learner.needs_gpu
+    value, other = ("cuda", "auto") if key == "device" else ("true", "false")
+    fix = f"Set --learner.{key} {other}, or run where one is"
+    return Problem("no GPU", f"learner.{key}", value, "there is none here", fix)
 
 
 def plan_here(config: RunConfig) -> Plan:

@@ -23,8 +23,8 @@ CONNECT_SECONDS = 5.0
 
 def check_device(config: RunConfig) -> None:
     """Raise ResourceError where this process is to learn on a GPU and has none."""
-    if config.learner.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(no_gpu())
+    if config.learner.needs_gpu and not torch.cuda.is_available():
+        raise ResourceError(no_gpu(config))
 
 
 def check_address(address: str) -> None:

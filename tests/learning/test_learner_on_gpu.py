@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from distributed_kd.learning.learner import Learner
+from distributed_kd.learning.lesson import Taken
 from distributed_kd.learning.normaliser import Normaliser
+from distributed_kd.learning.recorded import CudaGraphs
 from distributed_kd.learning.teacher import Importance
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import build
@@ -18,13 +20,13 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this mach
 SPEC = EnvSpec("none", (4,), "float32", 3)
 
 
-def _learner(device: str) -> Learner:
+def _learner(device: str, recorder: CudaGraphs | None = None, **more: object) -> Learner:
     networks = {
         "teacher": build(NetworkConfig(hidden=(64, 64)), SPEC, seed=1),
         "tiny": build(NetworkConfig(hidden=(16,)), SPEC, seed=2),
     }
     students = {"tiny": StudentConfig(NetworkConfig(hidden=(16,)), temperature="auto")}
-    teacher = TeacherConfig(network=NetworkConfig(hidden=(64, 64)), target_update=0.01)
+    teacher = TeacherConfig(network=NetworkConfig(hidden=(64, 64)), target_update=0.01, **more)
     return Learner(
         networks=networks,
         spec=SPEC,
@@ -34,6 +36,7 @@ def _learner(device: str) -> Learner:
         device=torch.device(device),
         importance=Importance(0.4, 1.0),
         normaliser=Normaliser(SPEC, torch.device(device)),
+        recorder=recorder,
     )
 
 
@@ -69,3 +72,37 @@ def test_a_state_from_the_gpu_goes_on_on_the_cpu():
     np.testing.assert_array_equal(cpu.weights().flat["tiny"], gpu.weights().flat["tiny"])
     np.testing.assert_array_equal(cpu.weights().normal, gpu.weights().normal)
     np.testing.assert_array_equal(cpu.priorities().priority, gpu.priorities().priority)
+
+
+@pytest.mark.parametrize("more", [{}, {"learning_rate_end": 0.1}, {"teaches": "target"}])
+def test_as_a_cuda_graph_the_same_is_learned(more):
+    learners = _learner("cuda", **more), _learner("cuda", CudaGraphs(), **more)
+    for learner in learners:
+        random = np.random.default_rng(0)
+        for update in range(60):
+            learner.update(_batch(random), update / 60)
+    eager, graph = (learner.weights() for learner in learners)
+    for name in eager.flat:
+        np.testing.assert_allclose(graph.flat[name], eager.flat[name], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(graph.normal, eager.normal, rtol=1e-5, atol=1e-6)
+    eager, graph = (learner.priorities() for learner in learners)
+    assert graph.row.tolist() == eager.row.tolist()
+    np.testing.assert_allclose(graph.priority, eager.priority, rtol=1e-3, atol=1e-3)
+    eager, graph = (learner.losses() for learner in learners)
+    for name, values in eager.items():
+        assert graph[name] == pytest.approx(values, rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("recorder", [None, CudaGraphs()])
+def test_no_update_waits_for_the_gpu(recorder):
+    learner, random = _learner("cuda", recorder), np.random.default_rng(0)
+    for _ in range(40):  # by then both kinds of updates are recorded
+        learner.update(_batch(random), 0.5)
+    batches = [Taken.of(_batch(random), torch.device("cuda")) for _ in range(9)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in batches:
+            learner.learn(batch, 0.5)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert learner.updates == 49

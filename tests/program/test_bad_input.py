@@ -191,6 +191,22 @@ TABLE = [
     ),
     (
         5,
+        "train --learner.cuda_graph true --runner inline",
+        "no GPU (learner.cuda_graph=true): there is none here. Set --learner.cuda_graph false, or run where one is",
+    ),
+    (
+        5,
+        "train --learner.cuda_graph true",
+        "no GPU (learner.cuda_graph=true): there is none here. Set --learner.cuda_graph false, or run where one is",
+    ),
+    (
+        2,
+        "train --learner.cuda_graph true --learner.device cpu",
+        "no GPU to record on (learner.cuda_graph=true): learner.device is cpu, and only a GPU repeats what was recorded. "
+        "Set --learner.cuda_graph false",
+    ),
+    (
+        5,
         "train --rollouts.actors 40",
         "too few CPUs (rollouts.actors=40): the run needs 11.5 CPU, there are 2. Lower --rollouts.actors to 2",
     ),

@@ -1,5 +1,6 @@
 """The parts cut out of a run's configuration, and their seeds."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from distributed_kd import networks
 from distributed_kd.data_config import ReplayConfig
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.learning.learner import Learner
+from distributed_kd.learning.recorded import CudaGraphs
 from distributed_kd.learning.teacher import Importance
 from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.policy_config import TeacherConfig
@@ -107,6 +109,14 @@ def test_there_is_a_normaliser_where_it_is_asked_for():
     parameters = {name: value.numpy() for name, value in network.state_dict().items()}
     given = Parts(config, SPEC, [Source("x", CONFIG.teacher.network, HeadConfig(), parameters, normal)])
     assert given.learner(cpu)["normaliser"].normal.tobytes() == given.normal.tobytes() == normal.tobytes()
+
+
+def test_updates_are_recorded_where_it_is_asked_for():
+    cpu = torch.device("cpu")
+    assert Parts(CONFIG, SPEC).learner(cpu)["recorder"] is None
+    asked = Parts(replace(CONFIG, learner=replace(CONFIG.learner, cuda_graph=True)), SPEC).learner(cpu)
+    # It travels to the actor on whose GPU it records.
+    assert isinstance(pickle.loads(pickle.dumps(asked["recorder"])), CudaGraphs)
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda"])

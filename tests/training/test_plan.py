@@ -67,6 +67,10 @@ def test_the_learner_goes_where_the_gpu_is():
 def test_asked_for_cuda_it_never_falls_back(nodes):
     with pytest.raises(ResourceError):
         make_plan(config(device="cuda"), nodes)
+    recorded = replace(config(), learner=LearnerConfig(cuda_graph=True))
+    with pytest.raises(ResourceError):
+        make_plan(recorded, nodes)
+    assert make_plan(recorded, [Node(16, 0), Node(4, 1)]).device == "cuda"
 
 
 def sharded(shards, actors=2):
