@@ -88,6 +88,9 @@ class LearnerConfig:
     cuda_graph: bool = False
     """record the update of teacher and students once and repeat it by one launch, so that a GPU need not be told of each
     operation; the same is learned but for rounding. Not yet tried on a GPU"""
+    compile: bool = False
+    """let PyTorch compile the networks, but for linear layers alone, which are fast without: for GPUs, as on a processor it
+    gains nothing; takes up to minutes at the start"""
 
     @property
     def needs_gpu(self) -> str:

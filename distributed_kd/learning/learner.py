@@ -25,7 +25,7 @@ from distributed_kd.learning.temperature import AutoTemperature
 from distributed_kd.learning.together import Together
 from distributed_kd.maths.priorities import corrected_weights
 from distributed_kd.maths.statistics import normalised_score
-from distributed_kd.networks import common_input, layer_shapes, to_flat
+from distributed_kd.networks import common_input, compile_parts, layer_shapes, to_flat
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, Priorities, State, Weights
 from distributed_kd.student_config import StudentConfig
@@ -50,11 +50,13 @@ class Learner:
         normaliser: Normaliser | None = None,
         together: How = "loop",
         precision: Literal["float32", "bfloat16"] = "float32",
+        compiled: bool = False,
         recorder: Recorder | None = None,
     ):
         """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
         priority; `normaliser` where observations are seen by their mean and deviation; `together` and `precision` as
-        `learner.students` and `learner.precision`; `recorder` where updates are recorded and then repeated."""
+        `learner.students` and `learner.precision`, `compiled` as `learner.compile`; `recorder` where updates are recorded
+        and then repeated."""
         self._autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
         self._importance, self._normaliser = importance, normaliser
         self._errors: list[tuple[NDArray, Tensor]] = []
@@ -71,6 +73,9 @@ class Learner:
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
         all_of_them = [self.teacher, *self.students.values()]
         self._recorded = Recorded(recorder, device, [one.random for one in all_of_them if one.random]) if recorder else None
+        if compiled:
+            for network in (network for one in all_of_them for network in one.networks):
+                compile_parts(network)
 
     @property
     def updates(self) -> int:

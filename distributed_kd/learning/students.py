@@ -189,6 +189,11 @@ class Student:
         now = self._own(progress)
         return tuple((term.counts_at(now), now >= term.switch) for term in self._config.terms)
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """All that it computes with."""
+        return [self.network, *([self._target.network] if self._target else [])]
+
     def _own(self, progress: float) -> float:
         return (progress - self.began) / (1.0 - self.began) if self.began < 1 else 1.0
 

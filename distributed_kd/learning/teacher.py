@@ -77,6 +77,12 @@ class Teacher:
         self.updates = 0
 
     @property
+    def networks(self) -> list[nn.Module]:
+        """All that it computes with."""
+        others = [one.network for one in (self._target, self._average, self._best) if one]
+        return [self.network, *others]
+
+    @property
     def phase(self) -> Hashable:
         """Equal between updates that are the same operations."""
         return bool(self._best and self._best.found)
@@ -191,6 +197,7 @@ class FrozenTeacher:
 
     def __init__(self, network: nn.Module):
         self.network = network.requires_grad_(False)
+        self.networks = [network]
         self.updates = 0
 
     def begin(self) -> None:

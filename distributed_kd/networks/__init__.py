@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distributed_kd.network_config import HeadConfig, NetworkConfig
-from distributed_kd.networks.factory import from_factory
+from distributed_kd.networks.bodies import Body
+from distributed_kd.networks.factory import Foreign, from_factory
 from distributed_kd.networks.inputs import Image, Scaled
+from distributed_kd.networks.plain import sizes_of
 from distributed_kd.networks.q_network import PLAIN, QNetwork
 from distributed_kd.records import EnvSpec
+
+COMPILATIONS = 256
+"""`compile_parts`: PyTorch gives up on a function after 8, and to it all networks are one; each takes about four"""
 
 
 def build(config: NetworkConfig, spec: EnvSpec, seed: int = 0, head: HeadConfig = PLAIN) -> nn.Module:
@@ -37,6 +42,22 @@ def common_input(networks: Sequence[nn.Module], spec: EnvSpec) -> Scaled:
     """The input part whose `prepared` observations suit all of these networks: that of the first that reads images."""
     modules = (module for network in networks for module in network.modules() if isinstance(module, Scaled))
     return next((module for module in modules if isinstance(module, Image)), Scaled(spec))
+
+
+def compile_parts(network: nn.Module) -> None:
+    """Let PyTorch compile its hidden layers, or all of a network of the user's own, when they are first called.
+
+    Linear layers alone that train are left as they are: `plain` computes those, with nothing left to fuse. A copy of the
+    network is not compiled.
+    """
+    if sizes_of(network):
+        return
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = COMPILATIONS
+    for module in network.modules():
+        part = module.network if isinstance(module, Foreign) else module
+        if part is not module or isinstance(module, Body):
+            part.compile(dynamic=False)
 
 
 def parameter_count(network: nn.Module) -> int:

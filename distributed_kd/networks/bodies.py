@@ -44,7 +44,24 @@ class ResidualStack(nn.Module):
         return self.blocks(self.pool(self.convolution(image)))
 
 
-def layers(config: NetworkConfig, shape: tuple[int, ...]) -> tuple[nn.Sequential, int]:
+class Body(nn.Sequential):
+    """The layers of a network from its input to the last hidden one, which also tells of those between."""
+
+    def __init__(self, *layers: nn.Module):
+        super().__init__(*layers)
+        self._hidden = hidden_places(self)
+
+    def forward(self, features: Tensor, trace: bool = False) -> Tensor | tuple[Tensor, tuple[Tensor, ...]]:
+        """[B, ...] -> the features [B, F]; with `trace` what each hidden layer gives beside them, first to last."""
+        hidden = []
+        for place, layer in enumerate(self):
+            features = layer(features)
+            if trace and place in self._hidden:
+                hidden.append(features)
+        return (features, tuple(hidden)) if trace else features
+
+
+def layers(config: NetworkConfig, shape: tuple[int, ...]) -> tuple[Body, int]:
     """The body of a network by name for inputs of a shape, (numbers,) or (C, H, W), and how many features it gives.
 
     Raises ConfigurationError where the image is too small.
@@ -58,7 +75,7 @@ def layers(config: NetworkConfig, shape: tuple[int, ...]) -> tuple[nn.Sequential
         if config.layer_norm:
             linear.append(nn.LayerNorm(width_out))
         linear.append(nn.ReLU())
-    return nn.Sequential(*image, *linear), widths[-1]
+    return Body(*image, *linear), widths[-1]
 
 
 def hidden_places(body: nn.Sequential) -> tuple[int, ...]:

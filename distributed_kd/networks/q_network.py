@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from distributed_kd.maths.distributional import c51_mean, quantile_mean, support
 from distributed_kd.network_config import HeadConfig, NetworkConfig
-from distributed_kd.networks.bodies import hidden_places, layers, no_image
+from distributed_kd.networks.bodies import layers, no_image
 from distributed_kd.networks.inputs import Flat, Image, image_shape
 from distributed_kd.networks.noisy import NoisyLinear
 from distributed_kd.records import EnvSpec
@@ -35,7 +35,6 @@ class QNetwork(nn.Module):
             shape = spec.input_shape
             self.input = Flat(spec)
         self.body, features = layers(config, shape)
-        self._hidden = hidden_places(self.body)
         linear = NoisyLinear if head.noisy else nn.Linear
         self.advantage = linear(features, spec.actions * head.outputs)
         self.value = linear(features, head.outputs) if head.dueling else None
@@ -64,12 +63,8 @@ class QNetwork(nn.Module):
 
     def trace_outputs(self, observation: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As `trace`, but of a distribution the outputs are those of `distribution`."""
-        features, hidden = self.input(observation), []
-        for place, layer in enumerate(self.body):
-            features = layer(features)
-            if place in self._hidden:
-                hidden.append(features)
-        return self._outputs(features), tuple(hidden)
+        features, hidden = self.body(self.input(observation), trace=True)
+        return self._outputs(features), hidden
 
     def mean(self, outputs: Tensor) -> Tensor:
         """What `distribution` gives, [B, A, N], as Q-values [B, A]; Q-values as they are."""

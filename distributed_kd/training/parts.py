@@ -122,6 +122,7 @@ class Parts:
             "normaliser": Normaliser(self.spec, device, self.normal) if config.env.normalise else None,
             "together": "loop" if repeatable and together == "auto" else together,
             "precision": config.learner.precision,
+            "compiled": config.learner.compile,
             "recorder": CudaGraphs() if config.learner.cuda_graph else None,
         }
 
