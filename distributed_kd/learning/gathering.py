@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from distributed_kd.learning.lesson import Lesson
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.together import Together
 from distributed_kd.networks import layer_shapes
@@ -33,11 +34,12 @@ class Recruit:
     teacher_shapes: list[tuple[int, ...]]
     """of the hidden layers of the teacher"""
     spec: EnvSpec
+    replicas: Replicas = ALONE
 
     def __call__(self, name: str, network: nn.Module) -> Student:
         shapes = layer_shapes(network, self.spec)
         features = math.prod(shapes[-1] if shapes else self.spec.input_shape)
-        return Student(network, self.configs[name], shapes, self.teacher_shapes, features, self.seeds[name])
+        return Student(network, self.configs[name], shapes, self.teacher_shapes, features, self.seeds[name], self.replicas)
 
 
 def gathered(students: Mapping[str, Student], recruit: Recruit, lesson: Lesson, how: How) -> list[Together]:
@@ -54,14 +56,14 @@ def gathered(students: Mapping[str, Student], recruit: Recruit, lesson: Lesson, 
     groups: list[Together] = []
     for group in by_age.values():
         if how == "together" or (how == "auto" and len(group) > 1 and _is_faster(group, recruit, lesson)):
-            groups.append(Together(group))
+            groups.append(Together(group, recruit.replicas))
         else:
-            groups += _each(group)
+            groups += _each(group, recruit)
     return groups
 
 
-def _each(group: Mapping[str, Student]) -> list[Together]:
-    return [Together({name: one}) for name, one in group.items()]
+def _each(group: Mapping[str, Student], recruit: Recruit) -> list[Together]:
+    return [Together({name: one}, recruit.replicas) for name, one in group.items()]
 
 
 def _is_faster(group: Mapping[str, Student], recruit: Recruit, lesson: Lesson) -> bool:
@@ -71,7 +73,7 @@ def _is_faster(group: Mapping[str, Student], recruit: Recruit, lesson: Lesson) -
         return {name: recruit(name, copy.deepcopy(one.network)) for name, one in group.items()}
 
     temperature = torch.ones((), device=lesson.q.device)
-    ways = _each(copies()), [Together(copies())]
+    ways = _each(copies(), recruit), [Together(copies(), recruit.replicas)]
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(TRIALS + 1):
         for way, taken in zip(ways, times, strict=True):

@@ -19,6 +19,7 @@ from distributed_kd.learning.lesson import Lesson, Steps, Taken
 from distributed_kd.learning.moving import Progress
 from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.recorded import Outcome, Recorded, Recorder
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
@@ -35,7 +36,11 @@ MEASURE_EVERY = 8
 
 
 class Learner:
-    """The teacher and its students on one device. Owns the count of updates."""
+    """The teacher and its students on one device. Owns the count of updates.
+
+    With `replicas`, each of them is given the same batches and learns from its part of each. The one that leads tells of
+    priorities, of all steps, and of losses, of its own part.
+    """
 
     def __init__(
         self,
@@ -52,24 +57,27 @@ class Learner:
         precision: Literal["float32", "bfloat16"] = "float32",
         compiled: bool = False,
         recorder: Recorder | None = None,
+        replicas: Replicas = ALONE,
     ):
         """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
         priority; `normaliser` where observations are seen by their mean and deviation; `together` and `precision` as
         `learner.students` and `learner.precision`, `compiled` as `learner.compile`; `recorder` where updates are recorded
         and then repeated."""
         self._autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
-        self._importance, self._normaliser = importance, normaliser
+        self._importance, self._normaliser, self._replicas = importance, normaliser, replicas
         self._errors: list[tuple[NDArray, Tensor]] = []
         self._device, self._warmup = device, {name: config.warmup for name, config in students.items()}
         for network in networks.values():
             network.to(device)
         self._input = common_input(list(networks.values()), spec)
-        self.teacher = _teacher(networks["teacher"], teacher, tuple(students), importance, seeds["teacher"])
-        self._recruit = Recruit(students, seeds, layer_shapes(networks["teacher"], spec), spec)
+        self.teacher = _teacher(networks["teacher"], teacher, tuple(students), importance, seeds["teacher"], replicas)
+        self._recruit = Recruit(students, seeds, layer_shapes(networks["teacher"], spec), spec, replicas)
         self.students = {name: self._recruit(name, networks[name]) for name in students}
+        if together == "auto" and replicas.count > 1:
+            together = "together"  # one exchange for all, and replicas that measure could decide differently
         self._together = None if teacher.is_peers else together
         self._groups: list[Together] | None = None  # before the first batch, with which it is decided
-        self._temperature = AutoTemperature(device)
+        self._temperature = AutoTemperature(device, replicas)
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
         all_of_them = [self.teacher, *self.students.values()]
         self._recorded = Recorded(recorder, device, [one.random for one in all_of_them if one.random]) if recorder else None
@@ -89,15 +97,15 @@ class Learner:
 
     def update(self, batch: Batch, progress: float) -> None:
         """Learn from one batch (arrays [B, ...]); `progress` is the share of the run that is over."""
-        self.learn(Taken.of(batch, self._device), progress)
+        self.learn(Taken.of(batch, self._device, self._replicas), progress)
 
     def taken(self, batches: Batch) -> list[Taken]:
         """Batches that travelled together (arrays [K, B, ...]), each to `learn` from."""
-        return Taken.of(batches, self._device).split()
+        return Taken.of(batches, self._device, self._replicas).split()
 
     def learn(self, batch: Taken, progress: float) -> None:
         """As `update`, from a batch that is on the device. Nothing here waits for a GPU."""
-        measure = self.updates % MEASURE_EVERY == 0
+        measure = self._replicas.leads and self.updates % MEASURE_EVERY == 0
         self.teacher.begin()
         names = tuple(name for name, one in self._begun() if one.can_learn(name in batch.own))
         for name in names:
@@ -108,7 +116,7 @@ class Learner:
             outcome = self._recorded.update(learn, batch, progress, phase, measure)
         else:
             outcome = learn(batch, progress)
-        if outcome.priority is not None:
+        if outcome.priority is not None and self._replicas.leads:
             self._errors.append((batch.row, outcome.priority))
         for (network, key), value in outcome.logged.items():
             self._logged[network, key].append(value)
@@ -129,7 +137,7 @@ class Learner:
         # The teacher went through its own batch for its update: once is enough, before that update or behind it.
         lesson = learned.lesson if taught is steps and learned.lesson else self.teacher.lesson(taught.observation)
         if self._importance and batch.students is None:
-            lesson = replace(lesson, weight=corrected_weights(taught.oversampling))
+            lesson = replace(lesson, weight=self._replicas.part(corrected_weights(taught.oversampling)))
         own = {name: self._seen(one) for name, one in batch.own.items()}
         temperature = self._temperature.follow(lesson.q, lesson.weight)
         if self._groups is None:
@@ -142,7 +150,10 @@ class Learner:
             mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
             logged[name] = self.students[name].learn(told, temperature, progress, measure, taught, mine)
         by_place = {(network, key): value for network, values in logged.items() for key, value in values.items()}
-        return Outcome(by_place, learned.priority if self._importance else None)
+        priority = None
+        if self._importance and learned.priority is not None:
+            priority = self._replicas.whole(learned.priority)
+        return Outcome(by_place, priority)
 
     def _seen(self, steps: Steps, follow: bool = False) -> Steps:
         """Steps with observations as the networks see them; with `follow` they enter mean and deviation.
@@ -150,7 +161,7 @@ class Learner:
         Only those that the teacher learns from do: what students are given beside them must not move what it sees.
         """
         if self._normaliser and follow:
-            self._normaliser.follow(steps.observation)
+            self._normaliser.follow(self._replicas.whole(steps.observation))
         return replace(steps, observation=self.seen(steps.observation), next_observation=self.seen(steps.next_observation))
 
     def seen(self, observation: Tensor) -> Tensor:
@@ -258,8 +269,13 @@ class Learner:
 
 
 def _teacher(
-    network: nn.Module, config: TeacherConfig, students: tuple[str, ...], importance: Importance | None, seed: int
+    network: nn.Module,
+    config: TeacherConfig,
+    students: tuple[str, ...],
+    importance: Importance | None,
+    seed: int,
+    replicas: Replicas,
 ) -> Teacher | FrozenTeacher:
     if config.is_peers:
         return Peers(network, students, config)
-    return Teacher(network, config, importance, seed) if config.learns else FrozenTeacher(network)
+    return Teacher(network, config, importance, seed, replicas) if config.learns else FrozenTeacher(network)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.records import Batch
 
 ALIGNMENT = 512
@@ -17,7 +18,11 @@ ALIGNMENT = 512
 
 @dataclass(frozen=True)
 class Steps:
-    """Columns of a `records.Batch` as tensors [B, ...] on the learner's device."""
+    """Columns of a `records.Batch` as tensors [B, ...] on the learner's device.
+
+    Where several replicas learn, each holds its part of the rows; `oversampling` alone is of the whole batch, since
+    importance weights are relative to all of it.
+    """
 
     observation: Tensor
     action: Tensor
@@ -28,18 +33,20 @@ class Steps:
     oversampling: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> "Steps":
-        return cls(*brought(cls._columns(batch), device))
+    def of(cls, batch: Batch, device: torch.device, replicas: Replicas = ALONE) -> "Steps":
+        return cls.of_each([batch], device, replicas)[0]
 
     @classmethod
-    def of_each(cls, batches: Sequence[Batch], device: torch.device) -> list["Steps"]:
+    def of_each(cls, batches: Sequence[Batch], device: torch.device, replicas: Replicas = ALONE) -> list["Steps"]:
         """Of several batches, brought to the device together."""
-        columns = iter(brought([column for one in batches for column in cls._columns(one)], device))
+        columns = iter(brought([column for one in batches for column in cls._columns(one, replicas)], device))
         return [cls(*(next(columns) for _ in fields(cls))) for _ in batches]
 
     @classmethod
-    def _columns(cls, batch: Batch) -> list[NDArray]:
-        return [getattr(batch, one.name) for one in fields(cls)]
+    def _columns(cls, batch: Batch, replicas: Replicas) -> list[NDArray]:
+        axis = batch.row.ndim - 1  # behind that of batches that travel together
+        columns = {one.name: replicas.part(getattr(batch, one.name), axis) for one in fields(cls)}
+        return list({**columns, "oversampling": batch.oversampling}.values())
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -56,7 +63,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Taken:
-    """A `records.Batch` on the learner's device; `row` stays on the host, from where priorities are sent."""
+    """A `records.Batch` on the learner's device; `row`, of all steps, stays on the host, from where priorities are sent."""
 
     row: NDArray[np.int64]
     steps: Steps
@@ -64,9 +71,9 @@ class Taken:
     own: Mapping[str, Steps]
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> "Taken":
+    def of(cls, batch: Batch, device: torch.device, replicas: Replicas = ALONE) -> "Taken":
         shared = [batch, batch.students] if batch.students else [batch]
-        each = Steps.of_each([*shared, *batch.own.values()], device)
+        each = Steps.of_each([*shared, *batch.own.values()], device, replicas)
         students = each[1] if batch.students else None
         return cls(batch.row, each[0], students, dict(zip(batch.own, each[len(shared) :], strict=True)))
 

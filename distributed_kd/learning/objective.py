@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from distributed_kd.errors import Problem
 from distributed_kd.learning.lesson import Steps
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.maths import representation
 from distributed_kd.maths.closed_form import GRADIENTS, distillation_gradient
 from distributed_kd.maths.distillation import LOSSES
@@ -55,10 +56,14 @@ class Objective(nn.Module):
         shapes: Sequence[tuple[int, ...]],
         teacher_shapes: Sequence[tuple[int, ...]],
         features: int,
+        replicas: Replicas = ALONE,
     ):
-        """`shapes` of the student's hidden layers and the teacher's, for one observation; `features` that the head reads."""
+        """`shapes` of the student's hidden layers and the teacher's, for one observation; `features` that the head reads.
+
+        Each of `replicas` takes the losses of its part of a batch.
+        """
         super().__init__()
-        self._terms, self._smoothing = tuple(terms), smoothing
+        self._terms, self._smoothing, self._replicas = tuple(terms), smoothing, replicas
         self._projections = nn.ModuleDict(
             {
                 str(place): nn.Linear(_size(shapes[term.layer]), _size(teacher_shapes[term.teacher_layer]), bias=False)
@@ -139,7 +144,8 @@ class Objective(nn.Module):
             if term.name != "policy_gradient" or not term.counts_at(progress):
                 continue
             v_tm1, v_t = self._state_value(sight), self._state_value(after).detach()
-            gained = standardised(advantage(steps.n_step_return, steps.discount, v_t, v_tm1))
+            gained = self._replicas.whole(advantage(steps.n_step_return, steps.discount, v_t, v_tm1))
+            gained = self._replicas.part(standardised(gained))
             policy = policy_gradient(sight.outputs, steps.action, gained, steps.probability)
             critic = huber(steps.n_step_return + steps.discount * v_t - v_tm1).mean()
             kept = LOSSES["kl"](sight.outputs, told.q, temperature.of(term), weight=told.weight, smoothing=self._smoothing)

@@ -11,6 +11,7 @@ from distributed_kd.learning.follower import Follower
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.moving import Progress, mapped, number, scalar
 from distributed_kd.learning.objective import Objective, Sight, Temperatures, Told
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.learning.trainable import Trainable
 from distributed_kd.maths.schedules import linear
 from distributed_kd.maths.targets import agreement, importance, target_entropy
@@ -43,12 +44,18 @@ class Student:
         teacher_shapes: list[tuple[int, ...]],
         features: int,
         seed: int = 0,
+        replicas: Replicas = ALONE,
     ):
-        """`shapes` of the hidden layers, its own and the teacher's; `features` [F] that its head reads; on one device."""
+        """`shapes` of the hidden layers, its own and the teacher's; `features` [F] that its head reads; on one device.
+
+        In all `replicas` it is the same student, and its random numbers are the same.
+        """
+        self._replicas = replicas
         device = next(network.parameters()).device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.objective = Objective(config.terms, config.smoothing, shapes, teacher_shapes, features).to(device)
+            self.objective = Objective(config.terms, config.smoothing, shapes, teacher_shapes, features, replicas)
+            self.objective.to(device)
         self._config, self.network, self.updates = config, network, 0
         self.trained = Trainable(
             network,
@@ -57,6 +64,7 @@ class Student:
             config.max_grad_norm,
             config.trainable,
             extra=self.objective,
+            replicas=replicas,
         )
         self._target = Follower(self.trained, config.target_update) if config.td_weight else None
         self.random = torch.Generator(device).manual_seed(seed)
@@ -209,9 +217,10 @@ class Student:
         config = self._config
         weight = lesson.weight
         if config.importance != "none":
-            theirs = importance(lesson.q, temperatures.of(), config.importance)
+            whole = importance(self._replicas.whole(lesson.q), temperatures.of(), config.importance)
+            theirs = self._replicas.part(whole)
             # Both together have a mean of 1 again, as the importance has over states that are drawn alike.
-            weight = theirs if weight is None else weight * theirs / (weight * theirs).mean()
+            weight = theirs if weight is None else weight * theirs / self._replicas.mean_((weight * theirs).mean())
         q = self._noisy(lesson.q, config.target_noise if noise is None else noise)
         return Told(q, lesson.layers, weight)
 
@@ -219,9 +228,9 @@ class Student:
         """`values` [B, ...] with Gaussian noise of `share` times the standard deviation of each number over the batch."""
         if not share:
             return values
-        values = values.to(torch.float32)
+        values = self._replicas.whole(values.to(torch.float32))
         noise = torch.randn(values.shape, generator=self.random, device=values.device)
-        return values + share * values.std(0, correction=0) * noise
+        return self._replicas.part(values + share * values.std(0, correction=0) * noise)
 
     def _td_error(self, outputs: Tensor, steps: Steps, weight: Tensor | None) -> Tensor:
         """The error of a double DQN (van Hasselt et al. 2016), 0-d."""

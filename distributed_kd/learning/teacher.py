@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distributed_kd.learning.follower import Follower
 from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.moving import Progress, number
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.learning.trainable import Trainable, copied, refill
 from distributed_kd.learning.values import values_of
 from distributed_kd.maths.closed_form import td_gradient
@@ -57,10 +58,18 @@ class Teacher:
     every update, and teaches and acts greedily by their mean.
     """
 
-    def __init__(self, network: nn.Module, config: TeacherConfig, importance: Importance | None = None, seed: int = 0):
-        """`importance` of steps that were not drawn uniformly; `seed` of the noise."""
-        self._values, self._importance = values_of(config), importance
-        self._trained = Trainable(network, config.learning_rate, config.learning_rate_end, config.max_grad_norm)
+    def __init__(
+        self,
+        network: nn.Module,
+        config: TeacherConfig,
+        importance: Importance | None = None,
+        seed: int = 0,
+        replicas: Replicas = ALONE,
+    ):
+        """`importance` of steps that were not drawn uniformly; `seed` of the noise, the same in all `replicas`."""
+        self._values, self._importance, self._replicas = values_of(config), importance, replicas
+        rates = config.learning_rate, config.learning_rate_end
+        self._trained = Trainable(network, *rates, config.max_grad_norm, replicas=replicas)
         self._target = Follower(self._trained, config.target_update)
         self._average = Follower(self._trained, config.average_rate) if config.teaches == "average" else None
         self._best = _BestSoFar(network) if config.teaches == "best" else None
@@ -104,7 +113,9 @@ class Teacher:
         self._draw_noise()
         with torch.set_grad_enabled(not self._is_plain):
             errors = self._values.errors(self._learns, self._aims, steps)
-        weight = self._importance.weights(steps.oversampling, progress) if self._importance else None
+        weight = None
+        if self._importance:
+            weight = self._replicas.part(self._importance.weights(steps.oversampling, progress))
         loss = weighted_mean(errors.loss, weight)
         if self._is_plain:
             self._learns.backward(td_gradient(errors.error, steps.action, errors.q.shape[1], weight))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.maths.targets import action_gap, auto_temperature
 from distributed_kd.maths.temporal_difference import weighted_mean
 
@@ -16,7 +17,8 @@ class AutoTemperature:
     It depends on the teacher and the batches alone, so all students share it, and each learns as it would alone.
     """
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, replicas: Replicas = ALONE):
+        self._replicas = replicas
         # Kept on the device, so that following costs no synchronisation; NaN until the first batch sets it.
         self._gap = torch.full((), float("nan"), device=device)
 
@@ -25,7 +27,7 @@ class AutoTemperature:
 
         `weight` [B] of mean 1 where its observations were not drawn alike.
         """
-        gap = weighted_mean(action_gap(teacher_q), weight)
+        gap = self._replicas.mean_(weighted_mean(action_gap(teacher_q), weight))
         # Written where it was, so that a recorded update finds it again.
         torch.where(self._gap.isnan(), gap, torch.lerp(gap, self._gap, GAP_MEMORY), out=self._gap)
         return auto_temperature(self._gap)

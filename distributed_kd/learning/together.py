@@ -16,6 +16,7 @@ from torch import Tensor
 from distributed_kd.learning.lesson import Lesson, Steps, brought
 from distributed_kd.learning.moving import Progress, scalar
 from distributed_kd.learning.objective import Sight, Temperatures, Told
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.learning.students import Attempt, Student
 from distributed_kd.learning.trainable import Adam, backward
 from distributed_kd.maths.targets import agreement, target_entropy
@@ -28,8 +29,9 @@ class Together:
     Padding has no gradient and stays 0. So norms and clips by row, and Adam over all rows, are one operation each.
     """
 
-    def __init__(self, students: Mapping[str, Student]):
-        """All of them as many updates old. From now on they learn here alone."""
+    def __init__(self, students: Mapping[str, Student], replicas: Replicas = ALONE):
+        """All of them as many updates old. From now on they learn here alone; `replicas` as in `Trainable`."""
+        self._replicas = replicas
         # Equal networks that learn by the same loss stand side by side.
         self._students = dict(sorted(students.items(), key=lambda item: _place(item[1])))
         ones = list(self._students.values())
@@ -108,7 +110,7 @@ class Together:
     @torch.no_grad()
     def _descend(self, progresses: Sequence[Progress]) -> Tensor:
         """One descent of each student along its gradient; gives the norms [K] of these before clipping."""
-        norms = torch.linalg.vector_norm(self._gradient, dim=1)
+        norms = torch.linalg.vector_norm(self._replicas.mean_(self._gradient), dim=1)
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
         self._moves.zero_()
         self._adam.step(self._moves, self._gradient, learning_rate=1.0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from distributed_kd.learning.moving import Progress, number
+from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.maths.schedules import linear
 from distributed_kd.records import State
 
@@ -28,8 +29,13 @@ class Trainable:
         max_grad_norm: float,
         trainable: str = "all",
         extra: nn.Module | None = None,
+        replicas: Replicas = ALONE,
     ):
-        """`trainable` as in `selected`; `extra` trains along, but is no part of the network that acts."""
+        """`trainable` as in `selected`; `extra` trains along, but is no part of the network that acts.
+
+        `replicas` are the learners in each of which the same network learns from a part of the same batches.
+        """
+        self._replicas = replicas
         self.network, self._extra = network, extra if extra is not None else nn.Module()
         self._learning_rate, self._end, self.max_grad_norm = learning_rate, learning_rate_end, max_grad_norm
         chosen = selected(network, trainable)
@@ -68,7 +74,7 @@ class Trainable:
 
     def descend(self, progress: Progress) -> Tensor:
         """As `step`, with the gradients that stand there."""
-        gradient = self.flat.grad
+        gradient = self._replicas.mean_(self.flat.grad)
         norm = torch.linalg.vector_norm(gradient)
         gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         self._adam.step(self.flat, gradient, self.learning_rate(progress))
