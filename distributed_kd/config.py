@@ -5,6 +5,7 @@ a student's in `student_config.py`, where the data comes from in `data_config.py
 `run_file.py` and `flags.py`.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -91,6 +92,9 @@ class LearnerConfig:
     compile: bool = False
     """let PyTorch compile the networks, but for linear layers alone, which are fast without: for GPUs, as on a processor it
     gains nothing; takes up to minutes at the start"""
+    replicas: int = 1
+    """learners side by side, where there are GPUs each on one of its own: each takes an equal part of every batch, and all
+    step by the mean of their gradients; relational and similarity compare the states of a part alone"""
 
     @property
     def needs_gpu(self) -> str:
@@ -100,9 +104,13 @@ class LearnerConfig:
     def problems(self, key: str = "learner") -> Iterator[Problem]:
         yield from at_least(f"{key}.updates_per_call", self.updates_per_call, 1, "bad number of updates")
         yield from at_least(f"{key}.threads", self.threads, 1, "bad number of threads")
+        yield from at_least(f"{key}.replicas", self.replicas, 1, "bad number of replicas")
         if self.cuda_graph and self.device == "cpu":
             why, fix = "learner.device is cpu, and only a GPU repeats what was recorded", f"Set --{key}.cuda_graph false"
             yield Problem("no GPU to record on", f"{key}.cuda_graph", "true", why, fix)
+        if self.cuda_graph and self.replicas > 1:
+            why, fix = "replicas exchange gradients within an update, which is not recorded", f"Set --{key}.cuda_graph false"
+            yield Problem("recorded and shared", f"{key}.cuda_graph", "true", why, fix)
 
 
 @dataclass(frozen=True)
@@ -192,6 +200,11 @@ class RunConfig:
         if self.data.file and self.learner.cuda_graph:
             why, fix = "updates from a set of states are not recorded", "Set --learner.cuda_graph false"
             yield Problem("option without effect", "learner.cuda_graph", "true", why, fix)
+        size, replicas = self.replay.batch_size, self.learner.replicas
+        if replicas > 1 and size >= 1 and size % replicas:
+            why = f"a batch of {size} steps has no {replicas} equal parts"
+            fix = f"Set --learner.replicas {math.gcd(size, replicas)}, or --replay.batch_size {size + -size % replicas}"
+            yield Problem("parts that are not equal", "learner.replicas", replicas, why, fix)
         yield from self._peer_problems()
         yield from self._priority_problems()
         by_scores = [
@@ -260,9 +273,11 @@ class RunConfig:
         if self.data.file and not any(term.until == 1 for term in student.terms):
             why, fix = "no loss counts to the end, so nothing tells when it has learned enough", "Let one have until = 1"
             yield Problem("no loss at the end", f"{key}.losses", student.label, why, fix)
-        if self.replay.batch_size == 1 and any(term.name in BETWEEN_STATES for term in student.terms):
-            why = f"{student.label} compares the states of a batch"
-            yield Problem("a batch of one", "replay.batch_size", 1, why, "Set --replay.batch_size 64")
+        size, replicas = self.replay.batch_size, max(self.learner.replicas, 1)
+        if size == replicas and any(term.name in BETWEEN_STATES for term in student.terms):
+            parted = f", and {replicas} replicas of the learner part it" if replicas > 1 else ""
+            why, fix = f"{student.label} compares the states of a batch{parted}", f"Set --replay.batch_size {64 * replicas}"
+            yield Problem("a batch of one", "replay.batch_size", size, why, fix)
         if own and not self.data.file and not self.rollouts.behaviour.students:
             why, fix = "policy_gradient learns from the student's own lanes", "Set --rollouts.behaviour.students 0.5"
             yield Problem("no lanes of its own", "rollouts.behaviour.students", 0, why, fix)

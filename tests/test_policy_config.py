@@ -171,6 +171,12 @@ LINES = [
      " Let one have until = 1"),
     ('replay = { batch_size = 1 }\nstudents.tiny.loss = "relational"',
      "a batch of one (replay.batch_size=1): kl+relational compares the states of a batch. Set --replay.batch_size 64"),
+    ('learner.replicas = 2\nreplay = { batch_size = 2 }\nstudents.tiny.loss = "similarity"',
+     "a batch of one (replay.batch_size=2): kl+similarity compares the states of a batch, and 2 replicas of the learner part"
+     " it. Set --replay.batch_size 128"),
+    ("learner.replicas = 6",
+     "parts that are not equal (learner.replicas=6): a batch of 64 steps has no 6 equal parts. Set --learner.replicas 2, or"
+     " --replay.batch_size 66"),
     ('students."a b" = {}',
      "bad student name (students='a b'): a name has 1 to 64 letters, digits, '.', '_' or '-' and is none of teacher,"
      " random, none, version, seconds, env_steps. Rename it"),

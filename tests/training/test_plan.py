@@ -101,6 +101,47 @@ def test_a_machine_too_small_for_so_many_shards(shards, actors, line):
     assert raised.value.lines == (f"too few CPUs {line}",)
 
 
+def replicated(replicas, device="auto", actors=2):
+    return replace(config(actors), learner=LearnerConfig(device=device, replicas=replicas))
+
+
+def test_every_replica_of_the_learner_asks_for_what_the_learner_does():
+    plan = make_plan(replicated(2), [Node(4, 0)])
+    # 1.5 for the learner and those beside it and 1 for its replica leave 1.5: two rollouts of .5.
+    assert plan.bundles == [{"CPU": 1.5}, {"CPU": 0.5}, {"CPU": 0.5}, {"CPU": 1.0}]
+    assert plan.lines(replicated(2))[0] == (
+        "learner     2 x (1 CPU), on cpu: teacher and 1 students, batches of 64 in 2 parts"
+    )
+    plan = make_plan(replicated(3), [Node(32, 1), Node(8, 2)])
+    # Where most GPUs are the learner stands, though the other machine has more CPUs.
+    assert plan.bundles == [{"CPU": 1.5, "GPU": 1.0}, {"CPU": 1.0}, {"CPU": 1.0}, *[{"CPU": 1.0, "GPU": 1.0}] * 2]
+    assert "3 x (1 CPU + 1 GPU), on cuda" in plan.lines(replicated(3))[0]
+
+
+@pytest.mark.parametrize("nodes", [[Node(16, 1)], [Node(16, 1), Node(16, 0.5)]])
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_gpu_for_one_of_two_replicas_is_too_few(nodes, device):
+    with pytest.raises(ResourceError) as raised:
+        make_plan(replicated(2, device), nodes)
+    assert raised.value.lines == (
+        "too few GPUs (learner.replicas=2): each of them learns on a GPU of its own, and one is there. "
+        "Lower --learner.replicas to 1, or set --learner.device cpu",
+    )
+    assert make_plan(replicated(2, "cpu"), nodes).device == "cpu"
+
+
+def test_a_machine_too_small_for_so_many_replicas():
+    with pytest.raises(ResourceError) as raised:
+        make_plan(replicated(4), [Node(4, 0)])
+    assert raised.value.lines == (
+        "too few CPUs (rollouts.actors=2): the run needs 5 CPU, there are 4. "
+        "Lower --learner.replicas, use a larger machine, or --runner inline",
+    )
+    # A replica's CPU and GPU must be on one machine: here the second GPU's has no CPU left over.
+    with pytest.raises(ResourceError):
+        make_plan(replicated(2), [Node(4, 1), Node(0.5, 1)])
+
+
 def test_the_plan_in_words():
     lines = make_plan(config(), [Node(2, 0)]).lines(config())
     assert lines[-1] == "in all      2 of 2 CPU"
