@@ -119,6 +119,9 @@ def _check(config, options: argparse.Namespace):
         for key, given in (("address", options.address), ("runner", options.runner if options.runner == "ray" else None)):
             if given:
                 raise ConfigurationError(Problem("options exclude each other", key, given, alone, "Drop one"))
+        if config.learner.replicas > 1:
+            fix = "Set --learner.replicas 1"
+            raise ConfigurationError(Problem("one process alone", "learner.replicas", config.learner.replicas, alone, fix))
         check_device(config)
         if config.data.file:
             from distributed_kd.training import data_set, offline

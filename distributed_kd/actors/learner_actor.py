@@ -7,6 +7,7 @@ import numpy as np
 import ray
 import torch
 
+from distributed_kd.actors.learner_replica import Led
 from distributed_kd.actors.supply import Supply
 from distributed_kd.data_config import ReplayConfig
 from distributed_kd.learning.learner import Learner
@@ -18,7 +19,7 @@ from distributed_kd.replay.shards import Shards
 
 @ray.remote
 class LearnerActor:
-    """Holds the one `Learner` of a run, and the supply of batches that it learns from."""
+    """Holds the `Learner` of a run, and the supply of batches that it learns from; it leads its replicas, if it has any."""
 
     def __init__(
         self,
@@ -27,46 +28,62 @@ class LearnerActor:
         max_updates: int,
         threads: int,
         state: State | None,
+        others: Sequence[ray.actor.ActorHandle] = (),
+        lifelines: Sequence[ray.ObjectRef] = (),
         **parts: object,
     ):
-        """`max_updates` bounds the batches ever drawn, 0 = no bound; `union` is by what the shards in `replays` are one."""
+        """`max_updates` bounds the batches ever drawn, 0 = no bound; `union` is by what the shards in `replays` are one.
+
+        `others` are its replicas, of each of which a call of `live` is among the `lifelines`.
+        """
         keep_freed()
         torch.set_num_threads(threads)
-        self._learner = Learner(**parts)
+        self._led = Led(others, lifelines)
+        with self._led.heard():
+            replicas = self._led.meet(parts["device"])
+        self._learner = Learner(**parts, replicas=replicas)
         if state is not None:
             self._learner.restore(state)
         stocks = ray.get([replay.stock.remote() for replay in replays])
         most = max_updates - self._learner.updates if max_updates else 2**62
-        self._supply = Supply(replays, Shards(stocks, *union), most, self._learner.taken)
+        self._supply = Supply(replays, Shards(stocks, *union), most, self._learner.taken, self._led.take)
 
     @ray.method(num_returns=2)
     def train(self, updates: int, progress: float) -> tuple[LearnerReport, Weights]:
         """Learn from up to so many batches; fewer where the replay's pace gives no more."""
-        return self._train(updates, progress, ask=True)
+        with self._led.heard():
+            return self._train(updates, progress, ask=True)
 
     @ray.method(num_returns=2)
     def finish(self, progress: float) -> tuple[LearnerReport, Weights]:
         """Learn from the batches that were drawn ahead, so that every sampled step has been used."""
-        return self._train(2**62, progress, ask=False)
+        with self._led.heard():
+            return self._train(2**62, progress, ask=False)
 
     def heed(self, evaluation: Evaluation) -> None:
         """Take in how well teacher and students play."""
+        self._led.heed(evaluation)
         self._learner.heed(evaluation)
 
     def state(self) -> State:
-        """The learner's state. Raises RuntimeError while batches drawn ahead are not used: call `finish` before."""
+        """The learner's state. Raises RuntimeError while batches drawn ahead are not used: call `finish` before.
+
+        InternalError where a replica's weights are not the learner's own.
+        """
         if not self._supply.is_drained:
             raise RuntimeError("batches drawn ahead would be lost")
+        self._led.check_same(self._learner)
         return self._learner.state()
 
     def _train(self, updates: int, progress: float, ask: bool) -> tuple[LearnerReport, Weights]:
         began, before, busy = time.time(), self._learner.updates, 0.0
-        while self._learner.updates - before < updates:
+        while (left := updates - (self._learner.updates - before)) > 0:
             if ask:
                 self._ask()
             if (batch := self._supply.next()) is None:
                 break
             learning = time.perf_counter()
+            self._led.learn(min(left, 1 + self._supply.ready), progress)
             self._learner.learn(batch, progress)
             busy += time.perf_counter() - learning
         if not ask:

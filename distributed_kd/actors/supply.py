@@ -26,12 +26,14 @@ class Supply(Generic[Taken]):
         shards: Shards,
         most: int,
         taken: Callable[[Batch], Sequence[Taken]] = Batch.split,
+        came: Callable[[Dealt, Sequence[ray.ObjectRef]], None] = lambda dealt, drawn: None,
     ):
         """One actor for each of the shards; `most` batches are asked for in all.
 
-        `taken` makes of batches that travelled together (arrays [K, B, ...]) the K that are given out.
+        `taken` makes of batches that travelled together (arrays [K, B, ...]) the K that are given out; `came` is told what
+        the shards gave of what was dealt out, as references that are ready.
         """
-        self._replays, self._shards, self._left, self._taken = replays, shards, most, taken
+        self._replays, self._shards, self._left, self._taken, self._came = replays, shards, most, taken, came
         self._under_way: deque[tuple[Dealt, list[ray.ObjectRef]]] = deque()
         self._ready: deque[tuple[Taken, float]] = deque()  # with the mean number of the rows that came with it
         self._waited, self._waits, self._ages = 0.0, 0, []
@@ -40,6 +42,11 @@ class Supply(Generic[Taken]):
     def receipt(self) -> Receipt:
         """The replay's counts with the newest batches."""
         return self._shards.receipt
+
+    @property
+    def ready(self) -> int:
+        """Batches that have come and were not given out."""
+        return len(self._ready)
 
     @property
     def is_drained(self) -> bool:
@@ -72,6 +79,7 @@ class Supply(Generic[Taken]):
                 return None
             dealt, calls = self._under_way.popleft()
             parts, stocks = zip(*self._got(calls), strict=True)
+            self._came(dealt, calls)
             self._shards.take(stocks)
             batches = self._shards.merge(dealt, parts)
             mean_row = float(batches.row.mean())

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 import distributed_kd
 from distributed_kd.actors.evaluation_actor import EvaluationActor
 from distributed_kd.actors.learner_actor import LearnerActor
+from distributed_kd.actors.learner_replica import LearnerReplica
 from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
 from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
@@ -38,6 +39,8 @@ class Cluster:
     stocks: list[Stock]
     """what each held at the start"""
     learner: ActorHandle
+    lifelines: list[ray.ObjectRef]
+    """calls to the learner's further replicas that end only where one of them does"""
     rollouts: list[ActorHandle]
     start_evaluator: Callable[[], ActorHandle]
 
@@ -122,13 +125,18 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
         ReplayActor.options(**options(shard, plan.replay_cpus)).remote(theirs, place=shard, **shared)
         for shard, theirs in enumerate(states)
     ]
+    union, threads = (shared["config"], shared["pace"], shared["seed"]), config.learner.threads
+    begin = {"state": run.state_of("learner"), **parts.learner(device_of(plan.device), repeatable=False)}
+    first = len(replays) + config.rollouts.actors  # the bundle of the first further replica
+    others = [
+        LearnerReplica.options(**options(first + rank - 1, plan.learner_cpus, plan.gpus)).remote(
+            rank, plan.replicas, union, threads, **begin
+        )
+        for rank in range(1, plan.replicas)
+    ]
+    lifelines = [other.live.remote() for other in others]
     learner = LearnerActor.options(**options(0, plan.learner_cpus, plan.gpus)).remote(
-        replays,
-        (shared["config"], shared["pace"], shared["seed"]),
-        config.stop.updates,
-        config.learner.threads,
-        run.state_of("learner"),
-        **parts.learner(device_of(plan.device), repeatable=False),
+        replays, union, config.stop.updates, threads, others=others, lifelines=lifelines, **begin
     )
     rollouts = [
         RolloutActor.options(**options(len(replays) + actor, plan.rollout_cpus)).remote(
@@ -139,7 +147,7 @@ def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
     # Only now is anything waited for: all of them start side by side.
     stocks = calmly([replay.stock.remote() for replay in replays], "the replay")
     evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus))
-    return Cluster(replays, stocks, learner, rollouts, lambda: evaluator.remote(**parts.evaluator()))
+    return Cluster(replays, stocks, learner, lifelines, rollouts, lambda: evaluator.remote(**parts.evaluator()))
 
 
 def calmly(reference: ray.ObjectRef | list[ray.ObjectRef], who: str = "an actor"):

@@ -202,8 +202,13 @@ class _Loop:
 
     def _begin(self) -> None:
         """Take over the counts of the replay and the learner, restored or new, and the first weights."""
+        for lifeline in self._cluster.lifelines:
+            self._expect("the learner", lifeline, lambda _: None)
+        begun: list[LearnerReport] = []
         report, self._weights = self._cluster.learner.finish.remote(0.0)
-        report = calmly(report, "the learner")
+        self._expect("the learner", report, begun.append)
+        self._until(lambda: begun)
+        (report,) = begun
         self._journal.resumed(report.updates, report.updates_of, self._tally.take_all(report.receipt))
         self._run.restart_timers()
 

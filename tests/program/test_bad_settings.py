@@ -25,6 +25,24 @@ TABLE = [
         "unknown flag (env.flaten=true): the run file has no key of this name. Did you mean --env.flatten?",
     ),
     (2, "train --env.id highway-fst-v0", UNKNOWN.format("highway-fst-v0", "highway-fast-v0")),
+    # The learner.
+    (
+        2,
+        "train own.toml --learner.replicas 3",
+        "parts that are not equal (learner.replicas=3): a batch of 64 steps has no 3 equal parts. "
+        "Set --learner.replicas 1, or --replay.batch_size 66",
+    ),
+    (
+        2,
+        "train own.toml --learner.replicas 2 --runner inline",
+        "one process alone (learner.replicas=2): the inline runner uses no cluster. Set --learner.replicas 1",
+    ),
+    (
+        5,
+        "train own.toml --learner.replicas 2 --rollouts.actors 1",
+        "too few CPUs (rollouts.actors=1): the run needs 2.75 CPU, there are 2. "
+        "Lower --learner.replicas, use a larger machine, or --runner inline",
+    ),
     # Networks.
     (
         2,
