@@ -18,6 +18,7 @@ from distributed_kd.errors import InternalError
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Taken
 from distributed_kd.learning.replicas import ALONE, SILENCE, ReplicaLost, Replicas
+from distributed_kd.memory import keep_freed
 from distributed_kd.records import Batch, Evaluation, State, Weights
 from distributed_kd.replay.pace import Pace
 from distributed_kd.replay.shard import Stock
@@ -44,6 +45,7 @@ class LearnerReplica:
         **parts: object,
     ):
         """The one of this `rank` among `count`; all else as of the `LearnerActor`."""
+        keep_freed()
         torch.set_num_threads(threads)
         self._place, self._union, self._state, self._parts = (rank, count), union, state, parts
         self._ready: deque[Taken] = deque()
