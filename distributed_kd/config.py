@@ -1,8 +1,8 @@
 """The words of a run file: frozen dataclasses, one per table, that know their defaults and check themselves.
 
 `problems()` of each names everything wrong with it at once. Tables of their own files: the teacher's in `policy_config.py`,
-a student's in `student_config.py`, the learner's in `learner_config.py`, where the data comes from in `data_config.py`. Reading
-TOML and flags into them lives in `run_file.py` and `flags.py`.
+a student's in `student_config.py`, the learner's in `learner_config.py`, where the data comes from in `data_config.py`.
+Reading TOML and flags into them lives in `run_file.py` and `flags.py`.
 """
 
 import math

@@ -194,7 +194,8 @@ def test_the_batch_is_not_written_into():
 
 def test_in_half_the_digits_much_the_same_is_learned_and_values_keep_all_of_theirs():
     data = batches(8)
-    teacher = TeacherConfig(dueling=True, target_update=3)  # none of the small networks that keep all digits
+    quantiles = {"distribution": "quantile", "atoms": 5}  # none of the small networks that keep all digits
+    teacher = TeacherConfig(**quantiles, target_update=3)
     whole, half = (trained(learner_of(["kl", "mse"], teacher, precision=of), data) for of in ("float32", "bfloat16"))
     for name, flat in whole.weights().flat.items():
         theirs = half.weights().flat[name]
