@@ -6,7 +6,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from distributed_kd.learning.moving import Progress, number
 from distributed_kd.learning.replicas import ALONE, Replicas
@@ -126,8 +125,10 @@ class Adam:
     @torch.no_grad()
     def step(self, flat: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> None:
         """Move `flat` against its gradient, by a rate that is a number or a 0-d tensor."""
-        adam([flat], [gradient], [self._average], [self._average_square], [], [self._step], fused=True, amsgrad=False,
-             beta1=0.9, beta2=0.999, lr=learning_rate, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
+        self._step += 1
+        # As torch.optim.Adam(fused=True) calls it: what is around it there takes longer than a small network's step.
+        torch._fused_adam_([flat], [gradient], [self._average], [self._average_square], [], [self._step], amsgrad=False,
+                           beta1=0.9, beta2=0.999, lr=learning_rate, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
         self._has_stepped = True
 
     def moments(self) -> dict[str, Tensor]:
