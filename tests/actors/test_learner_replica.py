@@ -23,7 +23,7 @@ from distributed_kd.student_config import StudentConfig
 sys.path.insert(0, str(Path(__file__).parents[1] / "replay"))
 from naive_replay import SPEC, Player
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 UNION = (ReplayConfig(capacity=120, batch_size=4), Pace(2.0, 15, 4, 100), np.random.SeedSequence(0))
 
 
