@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from distributed_kd.checks import at_least
+from distributed_kd.checks import above_zero, at_least
 from distributed_kd.data_config import DataConfig, ReplayConfig, RolloutsConfig
 from distributed_kd.errors import Problem
 from distributed_kd.learner_config import LearnerConfig
@@ -102,6 +102,20 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class SupervisionConfig:
+    """How much may go wrong on Ray before a run gives up."""
+
+    restarts: int = 20
+    """actors that are replaced, of all kinds together, within `within_seconds`; one more ends the run"""
+    within_seconds: float = 600.0
+    """seconds that a replaced actor is held against the run"""
+
+    def problems(self, key: str = "supervision") -> Iterator[Problem]:
+        yield from at_least(f"{key}.restarts", self.restarts, 0, "bad number of restarts")
+        yield from above_zero(f"{key}.within_seconds", self.within_seconds, "bad span of time")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One run: a teacher, its students, and what they share."""
 
@@ -118,6 +132,7 @@ class RunConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -137,6 +152,7 @@ class RunConfig:
         yield from self.learner.problems()
         yield from self.evaluation.problems()
         yield from self.checkpoint.problems()
+        yield from self.supervision.problems()
         yield from self._fit_problems()
 
     def _fit_problems(self) -> Iterator[Problem]:

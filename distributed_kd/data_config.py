@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from distributed_kd.checks import at_least, share
+from distributed_kd.checks import above_zero, at_least, share
 from distributed_kd.errors import Problem
 
 
@@ -46,6 +46,10 @@ class RolloutsConfig:
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     student_epsilon: float = 0.02
     """epsilon of the students' lanes"""
+    env_faults: int = 100
+    """environments may fail so often in a run (raise, give NaN or a wrong shape), each time at the cost of an episode"""
+    step_timeout: float = 60.0
+    """seconds that a step of an environment may take; an actor that hangs in one for longer is replaced (on Ray)"""
 
     @property
     def lanes(self) -> int:
@@ -61,6 +65,8 @@ class RolloutsConfig:
             yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad number of rollouts")
         yield from self.behaviour.problems(f"{key}.behaviour")
         yield from share(f"{key}.student_epsilon", self.student_epsilon, "bad exploration")
+        yield from at_least(f"{key}.env_faults", self.env_faults, 0, "bad number of faults")
+        yield from above_zero(f"{key}.step_timeout", self.step_timeout, "bad time-out")
 
 
 @dataclass(frozen=True)

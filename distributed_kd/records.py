@@ -154,6 +154,20 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """What an environment did that is no step. Its lane's episode was cut off where it stood, and a new one begun."""
+
+    reason: Literal["env_error", "env_nan", "env_shape"]
+    """it raised; gave a number that is none; gave an observation of another shape"""
+    lane: int
+    seed: int
+    """of the episode"""
+    why: str
+    steps: int
+    """dropped for it: 1, or 0 where it failed between two episodes"""
+
+
+@dataclass(frozen=True)
 class EpisodeStats:
     """The small account of one `collect`, which travels beside its segment."""
 
@@ -171,6 +185,8 @@ class EpisodeStats:
     """[E] its steps"""
     started: float = math.nan
     """time.time() when the call began; NaN where it is not told"""
+    faults: tuple[Fault, ...] = ()
+    """of the environments, in the order of time"""
 
 
 @dataclass(frozen=True)

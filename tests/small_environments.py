@@ -31,7 +31,7 @@ class Walk(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         Walk.resets.append(seed)
-        if self.fault == "reset":
+        if self.fault == "reset" or (self.fault == "broken" and self.taken_in_all >= self.fault_at):
             raise OSError("no such level")
         self.mark = np.float32(self.np_random.random())
         self.length = int(self.np_random.integers(2, 9))
@@ -47,8 +47,10 @@ class Walk(gym.Env):
         reward = self.scale * (float(self.mark) + self.taken - 3)
         observation = self._see(int(action))
         if self.taken_in_all == self.fault_at:
-            if self.fault == "step":
+            if self.fault in ("step", "broken"):
                 raise RuntimeError("the engine stalled")
+            if self.fault == "shape":
+                observation = np.zeros(4, np.float32)
             reward = {"reward": float("nan"), "infinite": float("inf")}.get(self.fault, reward)
             if self.fault == "observation":
                 observation = np.full(3, np.nan, np.float32)

@@ -25,6 +25,10 @@ class ReplayActor:
             self._shard.add(segment)
         return self._shard.receipt()
 
+    def fence(self, actor: int, incarnation: int) -> None:
+        """Accept nothing any more from the earlier incarnations of a rollout."""
+        self._shard.fence(actor, incarnation)
+
     def draw(self, request: Request, priorities: Priorities | None) -> tuple[Batch, Stock]:
         """Take the priorities in, and draw then."""
         if priorities is not None:

@@ -1,12 +1,13 @@
 """What lanes of environments give: one step of all of them, and what every kind of lanes can do."""
 
+import traceback
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distributed_kd.records import State
+from distributed_kd.records import Fault, State
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class LaneStep:
 
     observation [N, *shape]: what to act on next; after [N, *shape]: what the step led to, the true final observation where
     the episode ended (equal to `observation` elsewhere); reward [N]; terminated, truncated [N] bool.
+    A lane whose environment failed in this step stands in `faults`: it is truncated, its `after` and reward mean nothing.
     """
 
     observation: NDArray
@@ -22,6 +24,7 @@ class LaneStep:
     reward: NDArray
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
+    faults: tuple[Fault, ...] = ()
 
 
 class Lanes(Protocol):
@@ -38,3 +41,10 @@ class Lanes(Protocol):
         """Go on from `state`: the observations [N, *shape] that stood when it was taken; new episodes where it is empty."""
 
     def close(self) -> None: ...
+
+
+def told(error: Exception) -> str:
+    """What an exception says, and the place that it was raised from, in one line."""
+    lines = traceback.format_exception(error)
+    where = next((line.strip() for line in reversed("".join(lines).splitlines()) if line.strip().startswith("File ")), "")
+    return f"{type(error).__name__}: {error} {where}".strip()

@@ -3,7 +3,9 @@
 `Lanes.step` always gives the true last observation of an episode apart from the first one of the next.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import gymnasium as gym
 import numpy as np
@@ -15,9 +17,10 @@ from distributed_kd.config import EnvConfig
 from distributed_kd.envs.atari import AtariFrames
 from distributed_kd.envs.atari_lanes import atari_lanes
 from distributed_kd.envs.cartpole_lanes import CartPoleLanes
-from distributed_kd.envs.lane_step import Lanes, LaneStep
+from distributed_kd.envs.lane_step import Lanes, LaneStep, told
+from distributed_kd.envs.progress import begin
 from distributed_kd.envs.spec import make
-from distributed_kd.records import EnvSpec, State
+from distributed_kd.records import EnvSpec, Fault, State
 
 
 def make_lanes(config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence, repeatable: bool = True) -> Lanes:
@@ -47,8 +50,18 @@ def _atari_frames(env: gym.Env) -> AtariFrames | None:
     return env if isinstance(env, AtariFrames) else None
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""of a reward, which is stored as float32"""
 GOES_ON = int(np.iinfo(np.int64).min)
 """among the actions of a tape: a reset that began an episode in the same game, after a lost life"""
+
+
+class _NoStep(Exception):
+    """What an environment gave cannot be learned from."""
+
+    def __init__(self, reason: str, why: str):
+        self.reason = reason
+        super().__init__(why)
 
 
 class Tape(gym.Wrapper):
@@ -56,14 +69,20 @@ class Tape(gym.Wrapper):
 
     A Gymnasium environment has no state that can be read out; its first seed and its actions are one. An Atari game can go
     on over several episodes, one for each life: they are one stretch of tape, begun with one seed.
+
+    Where the environment fails in a step, the episode is truncated there and the fault is kept for `SyncLanes`; where it
+    fails to begin an episode, it is made anew, once.
     """
 
-    def __init__(self, env: gym.Env, seed: np.random.SeedSequence):
-        super().__init__(env)
-        self._seed = seed
-        self._game = _atari_frames(env)
+    def __init__(self, make: Callable[[], gym.Env], seed: np.random.SeedSequence, lane: int):
+        super().__init__(make())
+        self._make, self._seed, self._lane = make, seed, lane
+        self._game = _atari_frames(self.env)
+        space = self.observation_space
+        self._blank = np.zeros(space.shape, space.dtype)
         self.episode = -1
         self.actions: list[int] = []
+        self.faults: list[Fault] = []
 
     @property
     def episode_seed(self) -> int:
@@ -76,16 +95,57 @@ class Tape(gym.Wrapper):
         else:
             self.episode += 1
             self.actions.clear()
-        return self.env.reset(seed=self.episode_seed, options=options)[0], {}
+        try:
+            return self._begin(options), {}
+        except Exception as error:  # whatever the user's environment raises
+            self._keep(error, steps=0)
+        with suppress(Exception):  # it is broken already, and nothing more is asked of it
+            self.env.close()
+        self.env = self._make()
+        self._game = _atari_frames(self.env)
+        self.actions.clear()
+        return self._begin(options), {}
+
+    def _begin(self, options: dict | None) -> NDArray:
+        begin()
+        return self._checked(self.env.reset(seed=self.episode_seed, options=options)[0])
 
     def step(self, action: int):
         self.actions.append(int(action))
-        observation, reward, terminated, truncated, _ = self.env.step(action)
+        begin()
+        try:
+            observation, reward, terminated, truncated, _ = self.env.step(action)
+            observation, reward = self._checked(observation), float(reward)
+            if not -LARGEST <= reward <= LARGEST:
+                raise _NoStep("env_nan", f"a reward is not finite: {reward}")
+        except Exception as error:  # whatever the user's environment raises
+            self._keep(error, steps=1)
+            if self._game is not None:
+                self._game.goes_on = False
+            return self._blank, 0.0, False, True, {}
         if terminated or truncated:
             # An environment may write all its observations into one array; the reset that follows would overwrite it.
             observation = np.array(observation)
         # No info: nobody reads it, and the vector environment fails where the lanes' infos differ in shape.
         return observation, reward, terminated, truncated, {}
+
+    def _checked(self, observation: object) -> NDArray:
+        """An observation as it will be stored. Raises _NoStep where it cannot be."""
+        observation = np.asarray(observation)
+        if observation.shape != self._blank.shape:
+            why = f"an observation has the shape {observation.shape}, not {self._blank.shape}"
+            raise _NoStep("env_shape", why)
+        if self._blank.dtype.kind == "f":
+            observation = observation.astype(self._blank.dtype, copy=False)
+            # A sum costs a third of looking at each number; where it is none, one of them is, or it was too large.
+            if not (math.isfinite(np.add.reduce(observation, axis=None)) or np.isfinite(observation).all()):
+                raise _NoStep("env_nan", "an observation is not finite")
+        return observation
+
+    def _keep(self, error: Exception, steps: int) -> None:
+        reason = error.reason if isinstance(error, _NoStep) else "env_error"
+        why = str(error) if isinstance(error, _NoStep) else told(error)
+        self.faults.append(Fault(reason, self._lane, self.episode_seed, why, steps))
 
     def play_again(self, episode: int, actions: NDArray) -> NDArray:
         """Bring the environment to where `actions` led in that episode; returns the observation there."""
@@ -94,8 +154,13 @@ class Tape(gym.Wrapper):
         self.episode = episode - 1
         observation, _ = self.reset()
         for action in actions:
-            observation = self.reset()[0] if action == GOES_ON else self.step(int(action))[0]
+            observation = self.reset()[0] if action == GOES_ON else self._step_again(int(action))
         return observation
+
+    def _step_again(self, action: int) -> NDArray:
+        """As it went well before, it must now: whatever is raised is the caller's."""
+        self.actions.append(action)
+        return self._checked(self.env.step(action)[0])
 
 
 class SyncLanes:
@@ -103,7 +168,10 @@ class SyncLanes:
 
     def __init__(self, config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence):
         self._spec = spec
-        makers = [lambda child=child: Tape(make(config), child) for child in seed.spawn(lanes)]
+        makers = [
+            lambda lane=lane, child=child: Tape(lambda: make(config), child, lane)
+            for lane, child in enumerate(seed.spawn(lanes))
+        ]
         # copy=False: the rollout copies every observation into its own buffer at once.
         self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
@@ -117,7 +185,15 @@ class SyncLanes:
             after = observation.copy()
             for lane in np.flatnonzero(info["_final_obs"]):
                 after[lane] = info["final_obs"][lane]
-        return LaneStep(observation, after, reward, terminated, truncated)
+        return LaneStep(observation, after, reward, terminated, truncated, self._faults())
+
+    def _faults(self) -> tuple[Fault, ...]:
+        """What failed since the last call."""
+        failed = [tape for tape in self._envs.envs if tape.faults]
+        faults = tuple(fault for tape in failed for fault in tape.faults)
+        for tape in failed:
+            tape.faults.clear()
+        return faults
 
     def state(self) -> State:
         return {

@@ -14,6 +14,7 @@ from distributed_kd.envs.atari import follows_protocol, make_atari
 from distributed_kd.envs.minatar import NoActionBefore
 from distributed_kd.envs.observations import as_one_box, name_of, observation_problems
 from distributed_kd.envs.packages import package_of, provide
+from distributed_kd.envs.progress import begin
 from distributed_kd.errors import ConfigurationError, Problem
 from distributed_kd.records import EnvSpec
 
@@ -40,6 +41,7 @@ def make(config: EnvConfig, evaluation: bool = False, **extra: object) -> gym.En
     Raises ConfigurationError where the id is unknown, its package missing, its arguments do not fit or its observations
     cannot be laid out.
     """
+    begin()
     env = _made(config, evaluation, extra)
     if problems := list(observation_problems(config, env.observation_space)):
         env.close()

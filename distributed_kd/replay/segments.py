@@ -24,6 +24,7 @@ def lay_out(
     policy: NDArray[np.integer],
     version: int,
     probability: NDArray[np.floating],
+    valid: NDArray[np.bool_] | None = None,
 ) -> Segment:
     """Lay T steps of N lanes out as rows, lane by lane, with an observation of its own behind every end.
 
@@ -31,7 +32,8 @@ def lay_out(
     terminated or truncated; final [E, *shape], the true last observation of each episode that ended, in the order of
     `np.nonzero(ended)`; following [N, *shape], what each lane's last step led to; before [N, S - 1, *shape], the frames that
     stand before the first step, of which the newest `known` [N] are of its episode; gamma per step; policy [T, N], who
-    acted; version of the weights it acted with; probability [T, N], with which it acts so there.
+    acted; version of the weights it acted with; probability [T, N], with which it acts so there; valid [T, N], False where
+    the environment failed: what was observed there is an episode's last observation and no step, None: all are steps.
     """
     steps, lanes = action.shape
     assert reward.shape == terminated.shape == ended.shape == policy.shape == probability.shape == (steps, lanes)
@@ -45,7 +47,8 @@ def lay_out(
     step_row = starts + known + np.arange(steps)[:, None] + np.cumsum(closes, 0) - closes  # [T, N]
 
     is_step, begins = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
-    is_step[step_row] = True
+    valid = np.ones((steps, lanes), np.bool_) if valid is None else valid
+    is_step[step_row] = valid
     begins[starts] = True
     begins[step_row[1:][ended[:-1]]] = True
     # Every row is taken from somewhere, those that are no steps from the first one for now: an eighth of the time that
@@ -61,7 +64,7 @@ def lay_out(
 
     def column(values: NDArray, dtype: type) -> NDArray:
         out = np.zeros(rows, dtype)
-        out[step_row] = values
+        out[step_row] = np.where(valid, values, 0)
         return out
 
     return Segment(
@@ -98,6 +101,11 @@ class Ledger:
         if reason:
             self.dropped[reason] += segment.steps
         return not reason
+
+    def fence(self, actor: int, incarnation: int) -> None:
+        """Accept nothing any more from the earlier incarnations of an actor."""
+        if incarnation > self._seen.get(actor, (-1,))[0]:
+            self._seen[actor] = (incarnation, 0, set())
 
     def _refusal(self, segment: Segment) -> str:
         incarnation, following, skipped = self._seen.get(segment.actor, (-1, 0, set()))

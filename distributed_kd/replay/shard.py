@@ -125,6 +125,10 @@ class Shard:
         self._inserted += segment.steps
         return self.receipt()
 
+    def fence(self, actor: int, incarnation: int) -> None:
+        """Accept nothing any more from the earlier incarnations of an actor."""
+        self._ledger.fence(actor, incarnation)
+
     def prioritise(self, priorities: Priorities) -> None:
         """Take back what learning said of steps that were drawn; for those no longer there it is dropped, and counted."""
         self.draws.prioritise(priorities)

@@ -91,11 +91,19 @@ def notes(summary: dict) -> list[str]:
     """Rates and the account of all steps."""
     speed, replay, account = summary["throughput"], summary["replay"], summary["accounting"]
     dropped = sum(account["dropped"].values())
+    failed = [f"{count:,} x {name}" for name, count in account["restarts"].items() if count]
+    failed += [f"{count:,} x {name}" for name, count in account["env_faults"].items() if count]
+    lost = account["rollbacks"]
+    if lost["count"]:
+        failed.append(f"{lost['env_steps']:,} steps and {lost['updates']:,} updates lost by going back to a checkpoint")
+    broken = [f"{name} ({count:,} x)" for name, count in summary["invariants"].items() if count]
     return [
         f"speed     {speed['env_steps_per_second']:,.0f} env steps/s, {speed['updates_per_second']:,.0f} updates/s, "
         f"learner busy {speed['learner_busy_share']:.0%}; {summary['wall_seconds']:,.0f} s in all",
         f"steps     {account['generated']:,} generated = {account['accepted']:,} accepted + {dropped:,} dropped "
         f"+ {account['unknown']:,} unknown; {replay['samples_per_insert']:.3f} samples per insert",
+        *([f"failed    {', '.join(failed)}: replaced, and gone on"] if failed else []),
+        *([f"broken    what must hold of the data did not: {', '.join(broken)}. Please report this run"] if broken else []),
     ]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distributed_kd.config import EnvConfig
+from distributed_kd.envs.progress import begin
 from distributed_kd.envs.spec import make
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.maths.targets import action_gap
@@ -91,6 +92,7 @@ class _Sample:
 @contextmanager
 def _faults_told(seed: int) -> Iterator[None]:
     """Whatever the environment raises ends the run as its own fault, with the seed to find it again."""
+    begin()
     try:
         yield
     except Exception as error:

@@ -1,7 +1,6 @@
 """One rollout: lanes of the environment driven by the teacher and the students, T steps at a time."""
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -10,7 +9,9 @@ from torch import nn
 
 from distributed_kd.config import EnvConfig
 from distributed_kd.data_config import RolloutsConfig
+from distributed_kd.envs.lane_step import told
 from distributed_kd.envs.lanes import make_lanes
+from distributed_kd.envs.progress import begin
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.maths.schedules import epsilon_ladder, linear
 from distributed_kd.policy_config import ExplorationConfig
@@ -69,7 +70,8 @@ class Rollout:
     def collect(self, weights: Weights, progress: float) -> tuple[Segment, EpisodeStats]:
         """Play T steps in every lane with these weights.
 
-        `progress` is the share of the run that is over, from 0 to 1. Raises EnvironmentFault where the environment fails.
+        `progress` is the share of the run that is over, from 0 to 1. An environment that fails costs its lane the step and
+        the rest of the episode; raises EnvironmentFault where no other one can be begun.
         """
         started, began = time.time(), time.perf_counter()
         self._policies.load(weights)
@@ -80,6 +82,7 @@ class Rollout:
         preferred, likelihood = np.empty(shape, np.int64), np.ones(shape)
         reward = np.empty(shape, np.float64)
         terminated, ended = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
+        valid, faults = np.ones(shape, np.bool_), []
         taught = self._taught(progress, shape)
         epsilon = np.where(taught, 0.0, self._epsilon(progress))
         decides = self._random.random(shape) >= epsilon
@@ -94,9 +97,15 @@ class Rollout:
             np.logical_or(taken.terminated, taken.truncated, ended[step])
             # Copied into the frames, since the lanes may write their next observation into the same array.
             self._frames.push(taken.observation)
+            if taken.faults:
+                faults += taken.faults
+                valid[step, [fault.lane for fault in taken.faults if fault.steps]] = False
             if np.count_nonzero(ended[step]):
                 over = np.flatnonzero(ended[step])
-                final.append(taken.after[over])
+                last = taken.after[over]
+                if taken.faults:  # they led nowhere: the episode's last observation is the one that was acted on
+                    last[~valid[step, over]] = observation[step, over][~valid[step, over]]
+                final.append(last)
                 self._frames.begin(taken.observation[over], over)
         segment = lay_out(
             name=(self._actor, self._incarnation, self._sequence),
@@ -113,9 +122,11 @@ class Rollout:
             policy=np.where(taught, 0, self._plan.policy),
             version=weights.version,
             probability=epsilon / self._spec.actions + (1.0 - epsilon) * likelihood * (action == preferred),
+            valid=valid,
         )
-        self._check_finite(segment)
-        lane, episode_return, episode_length = self._episodes.over(reward, ended)
+        over = self._episodes.over(reward, ended)
+        whole = valid[np.nonzero(ended)]  # one that was cut off says nothing of how well its policy plays
+        lane, episode_return, episode_length = (column[whole] for column in over)
         stats = EpisodeStats(
             self._actor,
             self._incarnation,
@@ -127,15 +138,10 @@ class Rollout:
             episode_return,
             episode_length,
             started,
+            tuple(faults),
         )
         self._sequence += 1
         return segment, stats
-
-    def _check_finite(self, segment: Segment) -> None:
-        """Raise EnvironmentFault rather than let a number into the replay that no network could learn from."""
-        for what, values in (("a reward", segment.reward), ("an observation", segment.observation)):
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise EnvironmentFault(f"the environment failed (env.id={self._spec.id}): {what} is not finite. Mend it")
 
     def _epsilon(self, progress: float) -> NDArray[np.float64]:
         """[N]: the teacher's lanes stand on the ladder, the students' have one epsilon, but none where they are sampled."""
@@ -174,14 +180,13 @@ class Rollout:
             probability[taught] = 1.0
 
     def _guarded(self, call: Callable, *arguments: object):
+        begin()
         try:
             return call(*arguments)
         except Exception as error:  # whatever the user's environment raises ends the run with its traceback
-            last = traceback.format_exc().strip().splitlines()
-            where = next((line.strip() for line in reversed(last) if line.strip().startswith("File ")), "")
+            where = f"rollout {self._actor} in segment {self._sequence}"
             raise EnvironmentFault(
-                f"the environment failed (env.id={self._spec.id}): rollout {self._actor} in segment {self._sequence}: "
-                f"{type(error).__name__}: {error} {where}. Mend it"
+                f"the environment failed (env.id={self._spec.id}): {where}: {told(error)}. Mend it"
             ) from error
 
     def state(self) -> State:
@@ -207,9 +212,14 @@ class Rollout:
         self._episodes.restore(state)
         self._sequence = state["sequence"]
 
+    def renew(self, incarnation: int) -> None:
+        """Go on as another incarnation, with weights that may have the numbers of earlier ones."""
+        self._incarnation, self._sequence = incarnation, 0
+        self._policies.version = -1
+
     @property
     def sequence(self) -> int:
-        """Segments collected so far."""
+        """Segments collected so far, by this incarnation."""
         return self._sequence
 
     def close(self) -> None:

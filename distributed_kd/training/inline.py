@@ -48,11 +48,12 @@ def _train(run: Run) -> Evaluation | None:
             turn = min(rollouts, key=lambda rollout: rollout.sequence)
             try:
                 segment, stats = turn.collect(weights, journal.progress)
+                journal.collected(stats)
+                journal.counted(replay.add(segment))
+                run.check_faults(stats)
             except EnvironmentFault:
                 save(with_rollouts=False)  # what was learned so far is kept; the broken lanes are not
                 raise
-            journal.collected(stats)
-            journal.counted(replay.add(segment))
             _learn(run, replay, learner)
             weights = learner.weights()
             journal.tick()
@@ -79,7 +80,7 @@ def _train(run: Run) -> Evaluation | None:
 
 
 def _is_over(run: Run, learner: Learner) -> bool:
-    return run.bounds.learning_is_over(learner.updates) or run.bounds.inserting_is_over(run.journal.generated)
+    return run.bounds.learning_is_over(learner.updates) or run.bounds.inserting_is_over(run.journal.receipt.inserted)
 
 
 def _learn(run: Run, replay: Replay, learner: Learner) -> None:

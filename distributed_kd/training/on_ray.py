@@ -118,6 +118,10 @@ class _Loop:
         shard = shard_of(stats.actor, stats.sequence, len(self._waiting))
         self._waiting[shard].append((segment, time.monotonic()))
         self._store(shard)
+        try:
+            self._run.check_faults(stats)
+        except EnvironmentFault as fault:
+            self._fault = fault
 
     def _on_broken_rollout(self, fault: EnvironmentFault) -> None:
         """The environment failed: that segment will never come, and the run ends once what was learned is saved."""
@@ -192,9 +196,9 @@ class _Loop:
         bounds, journal = self._run.bounds, self._journal
         if bounds.learning_is_over(journal.updates):
             return True
-        if self._steps_under_way or not bounds.inserting_is_over(journal.generated):
-            return False
         inserted, replay = journal.receipt.inserted, self._run.config.replay
+        if self._steps_under_way or not bounds.inserting_is_over(inserted):
+            return False
         caught_up = not self._training and (self._starved_at == inserted or inserted < replay.warmup)
         return caught_up or replay.samples_per_insert == 0
 

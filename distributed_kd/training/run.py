@@ -1,14 +1,15 @@
 """One run from its folder to its summary, whichever loop drives it."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
-from distributed_kd.errors import CheckpointError, InternalError, Problem
-from distributed_kd.records import Evaluation, State
+from distributed_kd.errors import CheckpointError, EnvironmentFault, InternalError, Problem
+from distributed_kd.records import EpisodeStats, Evaluation, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
 from distributed_kd.storage.metrics import Metrics
@@ -20,10 +21,13 @@ from distributed_kd.training.parts import Parts
 from distributed_kd.training.stopping import StopSignal
 from distributed_kd.training.summary import summarise
 
-MAY_CHANGE = ("stop", "evaluation", "checkpoint", "learner")
+MAY_CHANGE = ("stop", "evaluation", "checkpoint", "supervision", "learner")
 """Tables of the run file that a resumed run may change"""
 EVALUATION_SHARE = 0.1
 """Share of the machine that evaluation may take while training"""
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Run:
     def __post_init__(self) -> None:
         self.checkpoint_timer = Timer(self.config.checkpoint.every_seconds)
         self._evaluation_timer = Timer(self.config.evaluation.every_seconds)
+        self._has_saved = False
         self._evaluated_at = self.restored.parts["journal"]["evaluated_at"] if self.restored else 0
 
     def restart_timers(self) -> None:
@@ -91,6 +96,39 @@ class Run:
         self.journal.evaluated(evaluation, env_steps)
         self._evaluation_timer.restart(at_least=evaluation.seconds / (EVALUATION_SHARE * cores))
 
+    def check_faults(self, stats: EpisodeStats) -> None:
+        """Raise EnvironmentFault where the environments have failed once too often."""
+        if not stats.faults:
+            return
+        last, found = stats.faults[-1], self.journal.account.faults.total()
+        where = f"rollout {stats.actor}, lane {last.lane}, episode seed {last.seed}: {last.why}"
+        most = self.config.rollouts.env_faults
+        if found > most:
+            raise EnvironmentFault(
+                f"the environment failed (env.id={self.config.env.id}): {where}. Faults so far: {found}, and "
+                f"rollouts.env_faults allows {most}. Mend it, or allow more"
+            )
+        logger.warning("the environment failed: %s; the episode was cut off there (%d faults so far)", where, found)
+
+    def roll_back(self, unstored_steps: int) -> None:
+        """Go back to the newest good checkpoint, or to the beginning before there is one.
+
+        `unstored_steps` as in `save`. Raises CheckpointError where those that there are cannot be used.
+        """
+        if self._has_saved:
+            self.restored = checkpoints.load_newest(self.folder.checkpoints)
+        began, journal = self.state_of("journal"), self.journal
+        journal.rolled_back(began, self.restored.step if self.restored else 0, unstored_steps)
+        self._evaluated_at = began["evaluated_at"] if began else 0
+        self.incarnation += 1
+        lost = journal.account.rollbacks
+        logger.warning(
+            "replay and learner go back to %s; lost so far: %d environment steps and %d updates",
+            self.restored.path.name if self.restored else "the beginning",
+            lost["env_steps"],
+            lost["updates"],
+        )
+
     def save(self, unstored_steps: int = 0, **states: State | None) -> None:
         """Commit a checkpoint of the parts' states, by part, that were taken at one moment; None is left out.
 
@@ -109,6 +147,7 @@ class Run:
             "env_steps": self.journal.generated,
         }
         checkpoints.save(self.folder.checkpoints, self.journal.updates, parts, about, self.config.checkpoint.keep)
+        self._has_saved = True
         self.checkpoint_timer.restart()
 
 
@@ -159,6 +198,7 @@ def execute(
         try:
             final = runner.loop(run)
             journal.accounting()
+            journal.invariants.ended(journal.receipt, journal.updates, config.replay.batch_size)
             status = stop.status
         except InternalError as error:
             raise InternalError(

@@ -195,12 +195,13 @@ def never_fall(lines: Iterable[dict], *keys: str) -> bool:
     return all(earlier[key] <= later[key] for earlier, later in pairwise(lines) for key in keys)
 
 
-def assert_accounts_add_up(told: dict, samples_per_insert: float, batch_size: int) -> None:
+def assert_accounts_add_up(told: dict, samples_per_insert: float, batch_size: int, unknown: int = 0) -> None:
     """Every step generated was stored once or dropped for a reason; every stored one is held or evicted; the pace held."""
     account, replay = told["accounting"], told["replay"]
     assert account["generated"] == account["accepted"] + sum(account["dropped"].values()) + account["unknown"]
-    assert account["unknown"] == 0
+    assert account["unknown"] == unknown
     assert account["generated"] == told["env_steps"]
+    assert set(told["invariants"].values()) == {0}
     assert account["accepted"] == replay["inserted"] == replay["size"] + replay["evicted"]
     assert replay["sampled"] == told["updates"] * batch_size
     for policy in (told["teacher"], *told["students"].values()):

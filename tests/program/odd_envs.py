@@ -1,5 +1,6 @@
 """Environments that no run can play, or that fail while it does. Tests copy this file to where a run imports it from."""
 
+import threading
 from pathlib import Path
 
 import gymnasium as gym
@@ -36,6 +37,10 @@ class Odd(gym.Env):
                 raise RuntimeError("the engine stalled\nat its second line")
             if self.fault == "no number":
                 reward = float("nan")
+            hung = Path(__file__).with_suffix(".hung")
+            if self.fault == "hang once" and not hung.exists():
+                hung.touch()
+                threading.Event().wait()
         return np.full(3, self.taken / 20, np.float32), reward, self.taken >= 20, False, {}
 
 

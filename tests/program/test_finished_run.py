@@ -40,7 +40,9 @@ SUMMARY = {
     "throughput": {"env_steps_per_second": float, "updates_per_second": float, "learner_busy_share": float},
     "replay": {"inserted": int, "evicted": int, "size": int, "sampled": int, "samples_per_insert": float,
                "prioritised": int, "late_priorities": int},
-    "accounting": {"generated": int, "accepted": int, "dropped": {}, "unknown": int, "restarts": RESTARTS},
+    "accounting": {"generated": int, "accepted": int, "dropped": {}, "unknown": int, "restarts": RESTARTS, "env_faults": {},
+                   "rollbacks": {"count": int, "env_steps": int, "updates": int}},
+    "invariants": dict.fromkeys(("I1", "I2", "I3", "I5", "I6"), int),
 }  # fmt: skip
 
 
@@ -315,7 +317,7 @@ def test_a_finished_run_does_not_start_over_its_own_folder(finished, capsys):
 def test_resume_with_what_may_not_change_tells_the_difference(finished, capsys, words, lines):
     config = finished.folder / "config.toml"
     before = config.read_bytes()
-    fix = "Leave it, or start a new run; only stop, evaluation, checkpoint, learner and new students may change"
+    fix = "Leave it, or start a new run; only stop, evaluation, checkpoint, supervision, learner and new students may change"
     assert main(["resume", str(finished.folder), *words]) == 4
     told = capsys.readouterr().err.splitlines()
     expected = [f"error: {line.format(config=config, fix=fix)}" for line in lines]

@@ -138,7 +138,7 @@ def test_a_newcomer_may_begin_as_an_old_student(path):
     assert contents(students["a"]["trained"]["network"]) != contents(before)
 
 
-ONLY = "Leave it, or start a new run; only stop, evaluation, checkpoint, learner and new students may change"
+ONLY = "Leave it, or start a new run; only stop, evaluation, checkpoint, supervision, learner and new students may change"
 
 
 @pytest.mark.parametrize(

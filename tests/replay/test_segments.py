@@ -193,6 +193,18 @@ def test_a_new_life_starts_counting_anew_and_leaves_no_gaps_behind():
     assert accepted(ledger, (0, 1, 4), (0, 0, 3)) == [True, False]
 
 
+def test_a_fence_shuts_the_earlier_lives_out_before_the_next_has_spoken():
+    ledger = Ledger()
+    assert accepted(ledger, (0, 0, 0), (1, 0, 0)) == [True, True]
+    ledger.fence(0, 2)
+    ledger.fence(0, 1)  # one that comes late opens nothing again
+    assert accepted(ledger, (0, 0, 1), (0, 1, 0), (1, 0, 1), (0, 2, 0)) == [False, False, True, True]
+    assert ledger.dropped == {"fenced": 2}
+    ledger.fence(0, 2)  # of a life that has spoken: what it has said stays said
+    assert accepted(ledger, (0, 2, 0), (0, 2, 1)) == [False, True]
+    assert ledger.dropped == {"fenced": 2, "duplicate": 1}
+
+
 names = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 6))
 
 

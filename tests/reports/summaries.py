@@ -55,7 +55,10 @@ BASE = {
         "dropped": {"duplicate": 30, "fenced": 4},
         "unknown": 0,
         "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
+        "env_faults": {},
+        "rollbacks": {"count": 0, "env_steps": 0, "updates": 0},
     },
+    "invariants": {"I1": 0, "I2": 0, "I3": 0, "I5": 0, "I6": 0},
 }
 
 

@@ -25,7 +25,7 @@ class Watched:
 
     def step(self, action):
         step = self.lanes.step(action)
-        self.log.append((self.now, action.copy(), *(np.array(value) for value in vars(step).values())))
+        self.log.append((self.now, action.copy(), *(np.array(value) for value in list(vars(step).values())[:5])))
         self.now = self.log[-1][2]
         return step
 
@@ -195,31 +195,6 @@ def test_restored_in_the_middle_of_episodes_it_goes_on_to_the_byte(env):
     second.restore(state)
     assert second.sequence == 3
     assert [content(second.collect(weights, progress)) for progress in (0.15, 0.2, 0.6)] == expected
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        ("step", "RuntimeError: the engine stalled"),
-        ("reward", "a reward is not finite"),
-        ("infinite", "a reward is not finite"),
-        ("observation", "an observation is not finite"),
-    ],
-)
-def test_an_environment_that_fails_is_named(fault, words):
-    rollout, weights = build_rollout(EnvConfig("Walk-v0", {"fault": fault, "fault_at": 20}), actor=2)
-    rollout.collect(weights, 0)
-    rollout.collect(weights, 0)
-    with pytest.raises(EnvironmentFault) as caught:
-        rollout.collect(weights, 0)
-    assert caught.value.exit_code == 3
-    assert len(caught.value.lines) == 1
-    assert "env.id=Walk-v0" in str(caught.value)
-    assert words in str(caught.value)
-    if fault == "step":
-        assert "rollout 2 in segment 2" in str(caught.value)
-        assert "small_environments.py" in str(caught.value)
-        assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_an_environment_that_cannot_begin_an_episode_is_named():

@@ -103,6 +103,8 @@ def test_the_account_adds_up(tmp_path):
         "dropped": {"duplicate": 16},
         "unknown": 0,
         "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
+        "env_faults": {},
+        "rollbacks": {"count": 0, "env_steps": 0, "updates": 0},
     }
 
 

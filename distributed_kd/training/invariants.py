@@ -1,0 +1,67 @@
+"""What must hold of a run's data whatever fails, checked while it runs: a comparison or two for each event.
+
+I1  of each incarnation of a rollout every segment comes once, but for those in flight when it ended
+I2  nothing is accepted from an incarnation that was fenced off, and all else is
+I3  steps inserted = held + evicted; steps drawn = updates * batch
+I5  updates rise, but for a rollback
+I6  the versions of the weights that a rollout plays with rise, but for a rollback
+
+What is never broken by construction, since it is one expression (I4, episodes that are stitched), is left to the tests.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from distributed_kd.records import EpisodeStats, LearnerReport, Receipt
+
+NAMES = ("I1", "I2", "I3", "I5", "I6")
+
+
+@dataclass
+class _Life:
+    """What came of one incarnation of a rollout."""
+
+    first: int
+    last: int
+    version: int
+    segments: int = 0
+
+
+class Invariants:
+    """Counts how often each was found broken."""
+
+    def __init__(self) -> None:
+        self._broken: Counter[str] = Counter()
+        self._updates = 0
+        self._lives: dict[tuple[int, int], _Life] = {}
+
+    def check(self, name: str, holds: bool) -> None:
+        self._broken[name] += not holds
+
+    def collected(self, stats: EpisodeStats) -> None:
+        name = stats.actor, stats.incarnation
+        life = self._lives.setdefault(name, _Life(stats.sequence, stats.sequence, stats.version))
+        life.first, life.last = min(life.first, stats.sequence), max(life.last, stats.sequence)
+        life.segments += 1
+        self.check("I6", stats.version >= life.version)
+        life.version = stats.version
+
+    def counted(self, receipt: Receipt) -> None:
+        self.check("I3", receipt.inserted == receipt.size + receipt.evicted)
+
+    def learned(self, report: LearnerReport) -> None:
+        self.check("I5", report.updates == self._updates + report.done)
+        self._updates = report.updates
+
+    def went_to(self, updates: int) -> None:
+        """The run goes on from so many updates, as a checkpoint has them."""
+        self._updates = updates
+
+    def ended(self, receipt: Receipt, updates: int, batch_size: int) -> None:
+        """Nothing is under way any more."""
+        self.check("I3", not receipt.inserted or receipt.sampled == updates * batch_size)
+
+    def told(self) -> dict[str, int]:
+        """How often each was broken, as the summary tells it."""
+        gaps = sum(abs(life.last - life.first + 1 - life.segments) for life in self._lives.values())
+        return {**{name: self._broken[name] for name in NAMES}, "I1": gaps}
