@@ -3,19 +3,32 @@
 import ray
 import torch
 
+from distributed_kd.envs.progress import begun
 from distributed_kd.memory import keep_freed
 from distributed_kd.records import Evaluation, Weights
 from distributed_kd.rollouts.evaluation import Evaluator
 
 
-@ray.remote
+@ray.remote(concurrency_groups={"pulse": 1})
 class EvaluationActor:
-    """Holds the one `Evaluator` of a run, on one thread."""
+    """Holds the one `Evaluator` of a run, on one thread; heartbeats have another one, as in `RolloutActor`."""
 
     def __init__(self, **parts: object):
         keep_freed()
         torch.set_num_threads(1)
-        self._evaluator = Evaluator(**parts)
+        self._parts = parts
+        self._evaluator: Evaluator | None = None
+
+    def prepare(self) -> None:
+        """Make the environments."""
+        if self._evaluator is None:
+            self._evaluator = Evaluator(**self._parts)
 
     def evaluate(self, weights: Weights, final: bool) -> Evaluation:
+        self.prepare()
         return self._evaluator.evaluate(weights, final)
+
+    @ray.method(concurrency_group="pulse")
+    def pulse(self) -> int:
+        """Calls into environments so far: it grows as long as none of them hangs."""
+        return begun()

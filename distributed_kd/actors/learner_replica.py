@@ -11,7 +11,7 @@ import ray
 import torch
 import torch.distributed as dist
 from ray.actor import ActorHandle
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from distributed_kd.data_config import ReplayConfig
 from distributed_kd.errors import InternalError
@@ -159,6 +159,8 @@ class Led:
                 ray.get(ended)
             except RayTaskError as error:
                 raise error.cause from error
+            except RayActorError as error:
+                raise ReplicaLost(f"another replica of it died ({type(error).__name__})") from error
             raise
 
 

@@ -3,27 +3,43 @@
 import ray
 import torch
 
-from distributed_kd.errors import EnvironmentFault
+from distributed_kd.envs.progress import begun
 from distributed_kd.memory import keep_freed
 from distributed_kd.records import EpisodeStats, Segment, Weights
 from distributed_kd.rollouts.rollout import Rollout
 
 
-@ray.remote
+@ray.remote(concurrency_groups={"pulse": 1})
 class RolloutActor:
-    """Holds one `Rollout`; its segment and the small account of it travel as two results."""
+    """Holds one `Rollout`; its segment and the small account of it travel as two results.
+
+    It is built by a call, not by the constructor: an environment that fails there would reach the loop as an actor that
+    died, and one that hangs would have no heartbeat. Heartbeats have a thread of their own.
+    """
 
     def __init__(self, **parts: object):
         keep_freed()
         torch.set_num_threads(1)
-        self._fault: EnvironmentFault | None = None
-        try:
-            self._rollout = Rollout(**parts)
-        except EnvironmentFault as fault:  # raised here, it would reach the loop as an actor that died
-            self._fault = fault
+        self._parts = parts
+        self._rollout: Rollout | None = None
+
+    def prepare(self) -> None:
+        """Make the environments. Raises EnvironmentFault where one cannot be played."""
+        if self._rollout is None:
+            self._rollout = Rollout(**self._parts)
 
     @ray.method(num_returns=2)
     def collect(self, weights: Weights, progress: float) -> tuple[Segment, EpisodeStats]:
-        if self._fault is not None:
-            raise self._fault
+        self.prepare()
         return self._rollout.collect(weights, progress)
+
+    def renew(self, incarnation: int) -> None:
+        """Go on under another name, so that nothing collected before is taken for what comes."""
+        self._parts = {**self._parts, "incarnation": incarnation}
+        if self._rollout is not None:
+            self._rollout.renew(incarnation)
+
+    @ray.method(concurrency_group="pulse")
+    def pulse(self) -> int:
+        """Calls into environments so far: it grows as long as none of them hangs."""
+        return begun()

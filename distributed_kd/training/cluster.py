@@ -2,15 +2,14 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -21,33 +20,45 @@ from distributed_kd.actors.learner_replica import LearnerReplica
 from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
 from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
-from distributed_kd.replay.shard import Stock
+from distributed_kd.learning.replicas import ReplicaLost
 from distributed_kd.replay.shards import of_each
 from distributed_kd.training.parts import device_of
 from distributed_kd.training.plan import Node, Plan, cores, make_plan
 from distributed_kd.training.run import Run
 
 PLACEMENT_SECONDS = 60
+GONE = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError)
+"""Ray's words for an actor that is no more, or a value that is no more"""
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """The run's actors."""
+class Core:
+    """The actors that hold what the run has learned."""
 
     replays: list[ActorHandle]
     """one for each shard"""
-    stocks: list[Stock]
-    """what each held at the start"""
     learner: ActorHandle
+    others: list[ActorHandle]
+    """the learner's further replicas"""
     lifelines: list[ray.ObjectRef]
-    """calls to the learner's further replicas that end only where one of them does"""
-    rollouts: list[ActorHandle]
-    start_evaluator: Callable[[], ActorHandle]
+    """calls to these that end only where one of them does"""
 
-    @cached_property
-    def evaluator(self) -> ActorHandle:
-        """Started when it is first asked for: until then its core helps the others to begin."""
-        return self.start_evaluator()
+    def end(self) -> None:
+        """Let none of them do anything any more."""
+        for actor in (self.learner, *self.others, *self.replays):
+            ray.kill(actor, no_restart=True)
+
+
+class ActorLost(Exception):
+    """An actor that was called is gone."""
+
+    def __init__(self, who: str, why: str):
+        self.who, self.why = who, why
+        super().__init__(f"{who} {why}")
+
+
+class GivenLost(ActorLost):
+    """What an actor was given, or another actor that it called, is gone; it itself is there."""
 
 
 @contextmanager
@@ -89,6 +100,59 @@ def nodes() -> list[Node]:
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in resources]
 
 
+class Cluster:
+    """Starts the run's actors, each in its place."""
+
+    def __init__(self, run: Run, plan: Plan, group: PlacementGroup):
+        self._run, self._plan, self._group = run, plan, group
+
+    def _options(self, bundle: int, cpus: float, gpus: float = 0.0) -> dict[str, object]:
+        place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
+        return {
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "scheduling_strategy": place,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+        }
+
+    def start_core(self) -> Core:
+        """Start the replay and the learner, from the checkpoint where there is one; they may not answer yet."""
+        run, plan = self._run, self._plan
+        shared, state = run.parts.replay(), run.state_of("replay")
+        states = of_each(state) if state else [None] * run.config.replay.shards
+        replays = [
+            ReplayActor.options(**self._options(shard, plan.replay_cpus)).remote(theirs, place=shard, **shared)
+            for shard, theirs in enumerate(states)
+        ]
+        union, threads = (shared["config"], shared["pace"], shared["seed"]), run.config.learner.threads
+        begin = {"state": run.state_of("learner"), **run.parts.learner(device_of(plan.device), repeatable=False)}
+        first = len(replays) + plan.rollout_actors  # the bundle of the first further replica
+        others = [
+            LearnerReplica.options(**self._options(first + rank - 1, plan.learner_cpus, plan.gpus)).remote(
+                rank, plan.replicas, union, threads, **begin
+            )
+            for rank in range(1, plan.replicas)
+        ]
+        lifelines = [other.live.remote() for other in others]
+        learner = LearnerActor.options(**self._options(0, plan.learner_cpus, plan.gpus)).remote(
+            replays, union, run.config.stop.updates, threads, others=others, lifelines=lifelines, **begin
+        )
+        return Core(replays, learner, others, lifelines)
+
+    def start(self, kind: str, number: int, incarnation: int) -> ActorHandle:
+        """Start a rollout or the evaluation; it makes its environments at once."""
+        plan, parts = self._plan, self._run.parts
+        if kind == "rollout":
+            options = self._options(plan.shards + number, plan.rollout_cpus)
+            given = parts.rollout(number, incarnation, repeatable=False)
+            actor = RolloutActor.options(**options).remote(**given)
+        else:
+            actor = EvaluationActor.options(**self._options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
+        actor.prepare.remote()  # what goes wrong there is told by the first call that needs it
+        return actor
+
+
 @contextmanager
 def placed(run: Run) -> Iterator[Cluster]:
     """The run's actors on the Ray that was joined; they are ended with the block."""
@@ -100,71 +164,32 @@ def placed(run: Run) -> Iterator[Cluster]:
                 f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
                 f"{plan.cpus_there:g} CPU were free for {PLACEMENT_SECONDS} s. Wait, or lower --rollouts.actors"
             )
-        yield _start(run, plan, group)
+        yield Cluster(run, plan, group)
     finally:
         remove_placement_group(group)
 
 
-def _start(run: Run, plan: Plan, group: PlacementGroup) -> Cluster:
-    """Create all actors, from the checkpoint where there is one, and see that they answer."""
-    parts, config = run.parts, run.config
-
-    def options(bundle: int, cpus: float, gpus: float = 0.0) -> dict[str, object]:
-        place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
-        return {
-            "num_cpus": cpus,
-            "num_gpus": gpus,
-            "scheduling_strategy": place,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-        }
-
-    shared, state = parts.replay(), run.state_of("replay")
-    states = of_each(state) if state else [None] * config.replay.shards
-    replays = [
-        ReplayActor.options(**options(shard, plan.replay_cpus)).remote(theirs, place=shard, **shared)
-        for shard, theirs in enumerate(states)
-    ]
-    union, threads = (shared["config"], shared["pace"], shared["seed"]), config.learner.threads
-    begin = {"state": run.state_of("learner"), **parts.learner(device_of(plan.device), repeatable=False)}
-    first = len(replays) + config.rollouts.actors  # the bundle of the first further replica
-    others = [
-        LearnerReplica.options(**options(first + rank - 1, plan.learner_cpus, plan.gpus)).remote(
-            rank, plan.replicas, union, threads, **begin
-        )
-        for rank in range(1, plan.replicas)
-    ]
-    lifelines = [other.live.remote() for other in others]
-    learner = LearnerActor.options(**options(0, plan.learner_cpus, plan.gpus)).remote(
-        replays, union, config.stop.updates, threads, others=others, lifelines=lifelines, **begin
-    )
-    rollouts = [
-        RolloutActor.options(**options(len(replays) + actor, plan.rollout_cpus)).remote(
-            **parts.rollout(actor, run.incarnation, repeatable=False)
-        )
-        for actor in range(config.rollouts.actors)
-    ]
-    # Only now is anything waited for: all of them start side by side.
-    stocks = calmly([replay.stock.remote() for replay in replays], "the replay")
-    evaluator = EvaluationActor.options(**options(0, plan.evaluation_cpus))
-    return Cluster(replays, stocks, learner, lifelines, rollouts, lambda: evaluator.remote(**parts.evaluator()))
-
-
 def calmly(reference: ray.ObjectRef | list[ray.ObjectRef], who: str = "an actor"):
-    """The value of a reference that is ready or will be soon, or of several, with Ray's errors turned into ours."""
+    """The value of a reference that is ready or will be soon, or of several.
+
+    Ray's errors are turned into ours: raises ActorLost where the actor is gone, GivenLost where what it needs is, and what
+    it raised itself as it is where that is a RunError, else as InternalError.
+    """
     try:
         return ray.get(reference)
     except RayTaskError as error:
+        if isinstance(error.cause, ReplicaLost):  # what is left of it cannot go on
+            raise ActorLost(who, str(error.cause)) from error
         if isinstance(error.cause, RunError):
             raise error.cause from error
-        if isinstance(error.cause, RayActorError):
-            raise InternalError(_died(who, error.cause)) from error
+        if isinstance(error.cause, GONE):
+            raise GivenLost(who, died(error.cause)) from error
         last = str(error).strip().splitlines()[-1]
         raise InternalError(f"{who} failed ({last}): that is a fault of the program. Please report it") from error
-    except RayActorError as error:
-        raise InternalError(_died(who, error)) from error
+    except GONE as error:
+        raise ActorLost(who, died(error)) from error
 
 
-def _died(who: str, error: RayActorError) -> str:
-    why = " ".join(str(error).split())[:300]
-    return f"{who} died ({type(error).__name__}): {why}"
+def died(error: Exception) -> str:
+    """How an actor ended, in one line."""
+    return f"died ({type(error).__name__}): {' '.join(str(error).split())[:300]}"

@@ -2,24 +2,25 @@
 
 Rollouts, replay and learner never wait for each other; each call that ends is an event, and an event decides what is
 asked for next. The replay's receipts say how far inserting may run; a learner that got no batch is asked again when more
-was inserted. So both sides can wait, and no one polls.
+was inserted. So both sides can wait, and no one polls. That an actor died or hangs is an event too: a rollout or the
+evaluation is replaced, the replay and the learner go back together to the newest checkpoint.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 import ray
-from ray.actor import ActorHandle
 
-from distributed_kd.errors import EnvironmentFault
+from distributed_kd.errors import EnvironmentFault, InternalError, RunError
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
-from distributed_kd.replay.segments import shard_of
 from distributed_kd.replay.shards import Tally, in_one
-from distributed_kd.training.cluster import Cluster, calmly, joined, placed
+from distributed_kd.training.calls import Call, Calls
+from distributed_kd.training.cluster import ActorLost, Cluster, GivenLost, calmly, joined, placed
+from distributed_kd.training.deliveries import Deliveries
 from distributed_kd.training.plan import cores
 from distributed_kd.training.run import Run, Runner
+from distributed_kd.training.supervision import Life, Supervision
 
 CALLS_IN_FLIGHT = 2
 """Calls of each rollout and of the learner under way: while one runs, the next one waits at the actor"""
@@ -40,36 +41,43 @@ def runner(address: str | None = None) -> Runner:
     return Runner("ray", partial(train, address=address), goes_on_exactly=False)
 
 
-def _raise(fault: EnvironmentFault) -> None:
-    raise fault
-
-
 class _Loop:
-    """Calls under way by the reference that tells of their end, and what to do then."""
+    """Calls under way, and what to do when each has ended."""
 
     def __init__(self, run: Run, cluster: Cluster):
-        self._run, self._cluster, self._journal = run, cluster, run.journal
-        self._segment_steps = run.config.rollouts.segment_steps
+        self._run, self._cluster, self._journal, config = run, cluster, run.journal, run.config
+        self._segment_steps = config.rollouts.segment_steps
+        self._calls: Calls[Life] = Calls()
+        self._crew = Supervision(run, self._calls, cluster.start, self._on_there)
+        refused_well = partial(self._journal.invariants.check, "I2")
+        self._deliveries = Deliveries(self._calls, config.replay.shards, self._on_stored, self._on_gone, refused_well)
         # Every rollout stands here once for each further call it may be given, the longest idle first.
-        self._idle = deque(cluster.rollouts * CALLS_IN_FLIGHT)
-        self._most_unstored = len(self._idle)  # where the replay is the slowest, rollouts wait for it
-        self._events: dict[ray.ObjectRef, tuple[str, Callable, Callable]] = {}
+        self._idle: deque[Life] = deque()
+        self._most_unstored = config.rollouts.actors * CALLS_IN_FLIGHT  # where the replay is the slowest, they wait for it
         self._steps_under_way = 0  # asked of the rollouts and not yet told of by a receipt
         self._training = 0  # calls of the learner under way
-        # Segments that wait for their shard, which takes all that came while it was busy in one call: so a request for
-        # batches never stands behind more than one call that stores.
-        self._waiting: list[list[tuple[ray.ObjectRef, float]]] = [[] for _ in cluster.replays]
-        self._storing = [False] * len(cluster.replays)  # a call of theirs is under way
-        self._holds = False  # they are kept back while a checkpoint is taken
-        self._unstored = 0  # segments collected that no receipt tells of yet
-        self._tally = Tally([stock.receipt for stock in cluster.stocks], run.parts.pace)
         self._starved_at: int | None = -1  # inserts at which the learner last found no batch
         self._evaluating = False
-        self._fault: EnvironmentFault | None = None
+        self._fault: RunError | None = None  # the run ends with it, once what was learned is saved
         self._weights: ray.ObjectRef | None = None
 
     def run(self) -> Evaluation | None:
-        self._begin()
+        self._core = self._cluster.start_core()
+        for actor in range(self._run.config.rollouts.actors):
+            self._crew.begin("rollout", actor)
+        while True:
+            try:
+                self._begin()
+                self._train()
+                break
+            except ActorLost as lost:
+                self._roll_back(lost)
+        if self._fault:
+            raise self._fault
+        return None if self._run.stop else self._evaluate_finally()
+
+    def _train(self) -> None:
+        """Until the run is over, and all that it has learned is saved."""
         while not (self._run.stop or self._fault or self._is_over()):
             self._ask_rollouts()
             self._ask_learner()
@@ -80,72 +88,76 @@ class _Loop:
             self._journal.tick()
         self._until(lambda: not (self._steps_under_way or self._training))
         self._checkpoint()
-        if self._fault:
-            raise self._fault
-        return None if self._run.stop else self._evaluate_finally()
 
     # ---- what is asked for
 
     def _ask_rollouts(self) -> None:
         journal, bounds = self._journal, self._run.bounds
-        while self._idle and self._unstored < self._most_unstored:
+        while self._idle and self._deliveries.count < self._most_unstored:
             ahead = journal.receipt.inserted + self._steps_under_way
             if ahead + self._segment_steps > journal.receipt.insert_limit or bounds.inserting_is_over(ahead):
                 break
-            rollout = self._idle.popleft()
-            segment, stats = rollout.collect.remote(self._weights, journal.progress)
+            if (life := self._idle.popleft()).is_over:
+                continue
+            segment, stats = life.handle.collect.remote(self._weights, journal.progress)
             self._steps_under_way += self._segment_steps
-            self._expect("a rollout", stats, partial(self._on_collected, rollout, segment), self._on_broken_rollout)
+            done = partial(self._on_collected, life, segment)
+            self._calls.expect(stats, Call(life.name, done, life, self._on_broken_rollout, self._on_given_up))
 
     def _ask_learner(self) -> None:
         if self._starved_at is not None and self._journal.receipt.inserted <= self._starved_at:
             return
         while self._training < CALLS_IN_FLIGHT and self._journal.receipt.inserted >= self._run.config.replay.warmup:
-            call = self._cluster.learner.train.remote(self._run.config.learner.updates_per_call, self._journal.progress)
+            call = self._core.learner.train.remote(self._run.config.learner.updates_per_call, self._journal.progress)
             self._expect_report(*call)
+
+    def _expect_report(self, report: ray.ObjectRef, weights: ray.ObjectRef) -> None:
+        self._training += 1
+        self._calls.expect(report, Call("the learner", partial(self._on_trained, weights)))
 
     def _ask_evaluator(self) -> None:
         if self._run.evaluation_is_due and not self._evaluating:
             self._evaluating = True
-            self._expect_evaluation(partial(self._on_evaluated, self._run.evaluation_begins()), final=False)
+            self._evaluate(partial(self._on_evaluated, self._run.evaluation_begins()), final=False)
+
+    def _evaluate(self, done: Callable, final: bool) -> None:
+        """Ask for the scores of the newest weights, and again where whoever was asked is gone."""
+        life = self._crew.evaluation
+        reference = life.handle.evaluate.remote(self._weights, final)
+        again = partial(self._evaluate, done, final)
+        self._calls.expect(reference, Call(life.name, partial(done, reference), life, self._on_broken_evaluation, again))
 
     # ---- what has ended
 
-    def _on_collected(self, rollout: ActorHandle, segment: ray.ObjectRef, stats: EpisodeStats) -> None:
-        self._idle.append(rollout)
+    def _on_collected(self, life: Life, segment: ray.ObjectRef, stats: EpisodeStats) -> None:
+        life.proven = True
+        self._idle.append(life)
         self._journal.collected(stats)
-        self._unstored += 1
-        shard = shard_of(stats.actor, stats.sequence, len(self._waiting))
-        self._waiting[shard].append((segment, time.monotonic()))
-        self._store(shard)
+        self._deliveries.take(segment, stats)
         try:
             self._run.check_faults(stats)
         except EnvironmentFault as fault:
             self._fault = fault
 
     def _on_broken_rollout(self, fault: EnvironmentFault) -> None:
-        """The environment failed: that segment will never come, and the run ends once what was learned is saved."""
+        """No episode can be begun: that segment will never come."""
         self._steps_under_way -= self._segment_steps
         self._fault = fault
 
-    def _store(self, shard: int) -> None:
-        """Hand over what waits for a shard, unless it is busy or all is kept back."""
-        if self._holds or self._storing[shard] or not self._waiting[shard]:
-            return
-        waiting, self._waiting[shard] = self._waiting[shard], []
-        self._storing[shard] = True
-        segments, since = zip(*waiting, strict=True)
-        call = self._cluster.replays[shard].add.remote(*segments)
-        self._expect("the replay", call, partial(self._on_added, shard, since))
+    def _on_given_up(self) -> None:
+        """A rollout is gone, and with it a segment, or what it had of it."""
+        self._steps_under_way -= self._segment_steps
+        self._journal.account.gave_up(self._segment_steps)
 
-    def _on_added(self, shard: int, since: tuple[float, ...], receipt: Receipt) -> None:
-        self._storing[shard] = False
-        self._unstored -= len(since)
-        self._steps_under_way -= len(since) * self._segment_steps
+    def _on_stored(self, shard: int, receipt: Receipt, seconds: list[float]) -> None:
+        self._steps_under_way -= len(seconds) * self._segment_steps
         self._journal.counted(self._tally.take(shard, receipt))
-        now = time.monotonic()
-        self._journal.stored([now - began for began in since])
-        self._store(shard)
+        self._journal.stored(seconds)
+
+    def _on_gone(self, steps: int) -> None:
+        """A segment is gone, with the node that held it."""
+        self._steps_under_way -= self._segment_steps
+        self._journal.account.dropped["lost"] += steps
 
     def _on_trained(self, weights: ray.ObjectRef, report: LearnerReport) -> None:
         self._training -= 1
@@ -155,37 +167,61 @@ class _Loop:
         self._journal.learned(report)
 
     def _on_evaluated(self, env_steps: int, reference: ray.ObjectRef, evaluation: Evaluation) -> None:
-        self._evaluating = False
-        self._expect("the learner", self._cluster.learner.heed.remote(reference), lambda _: None)
+        self._evaluating, self._crew.evaluation.proven = False, True
+        self._calls.expect(self._core.learner.heed.remote(reference), Call("the learner"))
         self._run.evaluated(evaluation, cores(), env_steps)
 
     def _on_broken_evaluation(self, fault: EnvironmentFault) -> None:
         self._evaluating = False
         self._fault = fault
 
+    # ---- who is there
+
+    def _on_there(self, life: Life) -> None:
+        """An actor that was started, or took another one's place, can be asked."""
+        if life.kind == "rollout":
+            self._deliveries.fence(life.number, life.incarnation)
+            self._idle.extend([life] * CALLS_IN_FLIGHT)
+
+    def _replace(self, life: Life, why: str, *ended: Call) -> None:
+        try:
+            self._crew.replace(life, why, *ended)
+        except InternalError as spent:
+            self._fault = spent
+
+    def _roll_back(self, lost: ActorLost) -> None:
+        """Start the replay and the learner anew from one checkpoint; what came after it is lost, also at the rollouts."""
+        self._core.end()
+        self._calls.give_up(None)
+        self._training, self._starved_at, self._evaluating = 0, -1, False
+        # What an actor was given is gone with the one that it had it from.
+        kind = "replay" if lost.who == ("the learner" if isinstance(lost, GivenLost) else "the replay") else "learner"
+        self._crew.spend(kind, f"the {kind} {lost.why}")
+        self._run.roll_back(self._deliveries.steps)
+        self._deliveries.leave()
+        for life in self._crew.renew():
+            self._deliveries.fence(life.number, life.incarnation)
+        self._core = self._cluster.start_core()
+
     # ---- how events come
 
-    def _expect(self, who: str, reference: ray.ObjectRef, done: Callable, broken: Callable = _raise) -> None:
-        self._events[reference] = who, done, broken
-
-    def _expect_report(self, report: ray.ObjectRef, weights: ray.ObjectRef) -> None:
-        self._training += 1
-        self._expect("the learner", report, partial(self._on_trained, weights))
-
-    def _expect_evaluation(self, done: Callable, final: bool) -> None:
-        reference = self._cluster.evaluator.evaluate.remote(self._weights, final)
-        self._expect("the evaluation", reference, partial(done, reference), self._on_broken_evaluation)
-
     def _next_event(self) -> None:
-        ready, _ = ray.wait(list(self._events), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
-        for reference in ready:
-            who, done, broken = self._events.pop(reference)
+        for reference, call in self._calls.ended(POLL_SECONDS):
             try:
-                value = calmly(reference, who)
+                value = calmly(reference, call.who)
             except EnvironmentFault as fault:
-                broken(fault)
+                call.broken(fault)
+            except ActorLost as lost:
+                if isinstance(lost, GivenLost) and call.given_lost:
+                    call.given_lost()
+                elif isinstance(lost, GivenLost) or call.owner is None:
+                    raise
+                else:
+                    self._replace(call.owner, lost.why, call)
             else:
-                done(value)
+                call.done(value)
+        for life, why in self._crew.hanging():
+            self._replace(life, why)
 
     def _until(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -206,30 +242,30 @@ class _Loop:
 
     def _begin(self) -> None:
         """Take over the counts of the replay and the learner, restored or new, and the first weights."""
-        for lifeline in self._cluster.lifelines:
-            self._expect("the learner", lifeline, lambda _: None)
+        for lifeline in self._core.lifelines:
+            self._calls.expect(lifeline, Call("the learner"))
         begun: list[LearnerReport] = []
-        report, self._weights = self._cluster.learner.finish.remote(0.0)
-        self._expect("the learner", report, begun.append)
+        report, self._weights = self._core.learner.finish.remote(0.0)
+        self._calls.expect(report, Call("the learner", begun.append))
         self._until(lambda: begun)
         (report,) = begun
-        self._journal.resumed(report.updates, report.updates_of, self._tally.take_all(report.receipt))
+        self._tally = Tally(report.receipt.shards, self._run.parts.pace)
+        self._journal.resumed(report.updates, report.updates_of, self._tally.total)
+        self._deliveries.address(self._core.replays, self._tally.total.shards)
         self._run.restart_timers()
 
     def _checkpoint(self) -> None:
         """Bring learner and replay to one moment, take their states, and let them go on while the disk is written."""
-        learner, replays = self._cluster.learner, self._cluster.replays
-        self._holds = True
-        self._until(lambda: not (self._training or any(self._storing)))
+        learner, replays = self._core.learner, self._core.replays
+        self._deliveries.hold()
+        self._until(lambda: not (self._training or self._deliveries.is_storing))
         self._expect_report(*learner.finish.remote(self._journal.progress))
         self._until(lambda: not self._training)
         state = calmly(learner.state.remote(), "the learner")
         shards = calmly([replay.state.remote() for replay in replays], "the replay")
         # Segments that came meanwhile are generated but not in these states: on resume they have never been.
-        unstored = self._unstored * self._segment_steps
-        self._holds = False
-        for shard in range(len(replays)):
-            self._store(shard)
+        unstored = self._deliveries.steps
+        self._deliveries.release()
         if not (self._run.stop or self._is_over()):
             self._ask_learner()
         self._run.save(unstored, learner=state, replay=in_one(shards))
@@ -238,7 +274,7 @@ class _Loop:
         """The reported scores, of the last weights; None where a signal comes before they are there."""
         self._journal.phase = "evaluation"
         final: list[Evaluation] = []
-        self._expect_evaluation(lambda _, evaluation: final.append(evaluation), final=True)
+        self._evaluate(lambda _, evaluation: final.append(evaluation), final=True)
         self._until(lambda: final or self._fault or self._run.stop)
         if self._fault:
             raise self._fault

@@ -100,15 +100,14 @@ class Run:
         """Raise EnvironmentFault where the environments have failed once too often."""
         if not stats.faults:
             return
-        last, found = stats.faults[-1], self.journal.account.faults.total()
-        where = f"rollout {stats.actor}, lane {last.lane}, episode seed {last.seed}: {last.why}"
-        most = self.config.rollouts.env_faults
+        last, found, most = stats.faults[-1], self.journal.account.faults.total(), self.config.rollouts.env_faults
+        fault = EnvironmentFault(
+            f"the environment failed (env.id={self.config.env.id}): rollout {stats.actor}, lane {last.lane}, episode seed "
+            f"{last.seed}: {last.why}. Faults so far: {found}, and rollouts.env_faults allows {most}. Mend it, or allow more"
+        )
         if found > most:
-            raise EnvironmentFault(
-                f"the environment failed (env.id={self.config.env.id}): {where}. Faults so far: {found}, and "
-                f"rollouts.env_faults allows {most}. Mend it, or allow more"
-            )
-        logger.warning("the environment failed: %s; the episode was cut off there (%d faults so far)", where, found)
+            raise fault
+        logger.warning("warning: %s", fault)
 
     def roll_back(self, unstored_steps: int) -> None:
         """Go back to the newest good checkpoint, or to the beginning before there is one.
@@ -123,7 +122,7 @@ class Run:
         self.incarnation += 1
         lost = journal.account.rollbacks
         logger.warning(
-            "replay and learner go back to %s; lost so far: %d environment steps and %d updates",
+            "warning: replay and learner go back to %s; lost so far: %d environment steps and %d updates",
             self.restored.path.name if self.restored else "the beginning",
             lost["env_steps"],
             lost["updates"],

@@ -1,0 +1,66 @@
+"""Calls of actors under way, each with what is to be done at its end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import ray
+
+from distributed_kd.errors import RunError
+
+Owner = TypeVar("Owner")
+
+
+def _raise(fault: RunError) -> None:
+    raise fault
+
+
+@dataclass(frozen=True, eq=False)
+class Call(Generic[Owner]):
+    """What a call is for."""
+
+    who: str
+    """for a message"""
+    done: Callable[[object], None] = lambda _: None
+    """what its value is given to"""
+    owner: Owner | None = None
+    """whose answer it is, where that is someone who can be replaced alone"""
+    broken: Callable[[RunError], None] = _raise
+    """what is done where the environment failed"""
+    lost: Callable[[], None] = lambda: None
+    """what is done where no answer will come, since its owner was given up"""
+    given_lost: Callable[[], None] | None = None
+    """what is done where something that was handed over with it is gone; None: nobody can go on without that"""
+
+
+class Calls(Generic[Owner]):
+    """The calls under way, by the reference that tells of their end."""
+
+    def __init__(self) -> None:
+        self._calls: dict[ray.ObjectRef, Call[Owner]] = {}
+
+    def expect(self, reference: ray.ObjectRef, call: Call[Owner]) -> None:
+        self._calls[reference] = call
+
+    def ended(self, seconds: float) -> list[tuple[ray.ObjectRef, Call[Owner]]]:
+        """The next one to end, waited for at most so long; it is under way no more. Those of one actor come in order."""
+        if not self._calls:
+            return []
+        ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=seconds, fetch_local=False)
+        return [(first, self._calls.pop(first)) for first in map(self._first, ready)]
+
+    def _first(self, ready: ray.ObjectRef) -> ray.ObjectRef:
+        """Where two of an actor's calls end while they are looked at, `ray.wait` may have seen the later one alone."""
+        actor = ready.task_id().actor_id()
+        first = next(reference for reference in self._calls if reference.task_id().actor_id() == actor)
+        return first if ray.wait([first], timeout=0, fetch_local=False)[0] else ready
+
+    def give_up(self, owner: Owner | None) -> list[Call[Owner]]:
+        """Wait no longer for anything of an owner (None: of those that have none); gives what it was for."""
+        theirs = [reference for reference, call in self._calls.items() if call.owner is owner]
+        return [self._calls.pop(reference) for reference in theirs]
+
+    @property
+    def busy(self) -> set[Owner | None]:
+        """Those that something is expected of."""
+        return {call.owner for call in self._calls.values()}
