@@ -268,3 +268,5 @@ class Evaluation:
     scores: Mapping[str, PolicyScore]
     teacher: NDArray[np.float32]
     """the teacher's parameters [P] that were played"""
+    faults: tuple[Fault, ...] = ()
+    """of the environments; each cost an episode, which was played again"""

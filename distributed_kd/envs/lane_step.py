@@ -1,6 +1,5 @@
 """What lanes of environments give: one step of all of them, and what every kind of lanes can do."""
 
-import traceback
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,10 +40,3 @@ class Lanes(Protocol):
         """Go on from `state`: the observations [N, *shape] that stood when it was taken; new episodes where it is empty."""
 
     def close(self) -> None: ...
-
-
-def told(error: Exception) -> str:
-    """What an exception says, and the place that it was raised from, in one line."""
-    lines = traceback.format_exception(error)
-    where = next((line.strip() for line in reversed("".join(lines).splitlines()) if line.strip().startswith("File ")), "")
-    return f"{type(error).__name__}: {error} {where}".strip()

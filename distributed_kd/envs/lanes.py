@@ -3,7 +3,6 @@
 `Lanes.step` always gives the true last observation of an episode apart from the first one of the next.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -17,7 +16,8 @@ from distributed_kd.config import EnvConfig
 from distributed_kd.envs.atari import AtariFrames
 from distributed_kd.envs.atari_lanes import atari_lanes
 from distributed_kd.envs.cartpole_lanes import CartPoleLanes
-from distributed_kd.envs.lane_step import Lanes, LaneStep, told
+from distributed_kd.envs.faults import checked, checked_reward, fault_of
+from distributed_kd.envs.lane_step import Lanes, LaneStep
 from distributed_kd.envs.progress import begin
 from distributed_kd.envs.spec import make
 from distributed_kd.records import EnvSpec, Fault, State
@@ -50,18 +50,8 @@ def _atari_frames(env: gym.Env) -> AtariFrames | None:
     return env if isinstance(env, AtariFrames) else None
 
 
-LARGEST = float(np.finfo(np.float32).max)
-"""of a reward, which is stored as float32"""
 GOES_ON = int(np.iinfo(np.int64).min)
 """among the actions of a tape: a reset that began an episode in the same game, after a lost life"""
-
-
-class _NoStep(Exception):
-    """What an environment gave cannot be learned from."""
-
-    def __init__(self, reason: str, why: str):
-        self.reason = reason
-        super().__init__(why)
 
 
 class Tape(gym.Wrapper):
@@ -108,16 +98,14 @@ class Tape(gym.Wrapper):
 
     def _begin(self, options: dict | None) -> NDArray:
         begin()
-        return self._checked(self.env.reset(seed=self.episode_seed, options=options)[0])
+        return checked(self.env.reset(seed=self.episode_seed, options=options)[0], self._blank)
 
     def step(self, action: int):
         self.actions.append(int(action))
         begin()
         try:
             observation, reward, terminated, truncated, _ = self.env.step(action)
-            observation, reward = self._checked(observation), float(reward)
-            if not -LARGEST <= reward <= LARGEST:
-                raise _NoStep("env_nan", f"a reward is not finite: {reward}")
+            observation, reward = checked(observation, self._blank), checked_reward(reward)
         except Exception as error:  # whatever the user's environment raises
             self._keep(error, steps=1)
             if self._game is not None:
@@ -129,23 +117,8 @@ class Tape(gym.Wrapper):
         # No info: nobody reads it, and the vector environment fails where the lanes' infos differ in shape.
         return observation, reward, terminated, truncated, {}
 
-    def _checked(self, observation: object) -> NDArray:
-        """An observation as it will be stored. Raises _NoStep where it cannot be."""
-        observation = np.asarray(observation)
-        if observation.shape != self._blank.shape:
-            why = f"an observation has the shape {observation.shape}, not {self._blank.shape}"
-            raise _NoStep("env_shape", why)
-        if self._blank.dtype.kind == "f":
-            observation = observation.astype(self._blank.dtype, copy=False)
-            # A sum costs a third of looking at each number; where it is none, one of them is, or it was too large.
-            if not (math.isfinite(np.add.reduce(observation, axis=None)) or np.isfinite(observation).all()):
-                raise _NoStep("env_nan", "an observation is not finite")
-        return observation
-
     def _keep(self, error: Exception, steps: int) -> None:
-        reason = error.reason if isinstance(error, _NoStep) else "env_error"
-        why = str(error) if isinstance(error, _NoStep) else told(error)
-        self.faults.append(Fault(reason, self._lane, self.episode_seed, why, steps))
+        self.faults.append(fault_of(error, self._lane, self.episode_seed, steps))
 
     def play_again(self, episode: int, actions: NDArray) -> NDArray:
         """Bring the environment to where `actions` led in that episode; returns the observation there."""
@@ -160,7 +133,7 @@ class Tape(gym.Wrapper):
     def _step_again(self, action: int) -> NDArray:
         """As it went well before, it must now: whatever is raised is the caller's."""
         self.actions.append(action)
-        return self._checked(self.env.step(action)[0])
+        return checked(self.env.step(action)[0], self._blank)
 
 
 class SyncLanes:

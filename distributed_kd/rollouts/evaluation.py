@@ -1,9 +1,10 @@
 """Full greedy episodes on seeds of their own: scores, agreement with the teacher, time per decision."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -12,16 +13,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distributed_kd.config import EnvConfig
+from distributed_kd.envs.faults import checked, checked_reward, fault_of
 from distributed_kd.envs.progress import begin
 from distributed_kd.envs.spec import make
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.maths.targets import action_gap
-from distributed_kd.records import RANDOM, EnvSpec, Evaluation, PolicyScore, Weights
+from distributed_kd.records import RANDOM, EnvSpec, Evaluation, Fault, PolicyScore, Weights
 from distributed_kd.rollouts.frames import Frames
 from distributed_kd.rollouts.policies import Policies
 
 HELD_OUT_STATES = 1_000
 TIMED_DECISIONS = 300
+MOST_FAULTS = 10
+"""Environments that may fail while one policy plays its episodes"""
 
 Act = Callable[[NDArray], NDArray[np.int64]]
 
@@ -33,35 +37,79 @@ class Played:
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     observations: NDArray
+    faults: tuple[Fault, ...] = ()
 
 
-def play(envs: Sequence[gym.Env], spec: EnvSpec, act: Act, seeds: Sequence[int], keep: int = 0) -> Played:
+def play(
+    envs: list[gym.Env],
+    spec: EnvSpec,
+    act: Act,
+    seeds: Sequence[int],
+    keep: int = 0,
+    remake: Callable[[], gym.Env] | None = None,
+) -> Played:
     """Play one whole episode in each environment, all side by side, with true rewards and the environment's own ends.
 
-    Up to `keep` of the observations are kept, drawn uniformly from all, without order.
+    Up to `keep` of the observations are kept, drawn uniformly from all, without order. Where an environment fails, its
+    episode is played again from the beginning in one that `remake` makes, which takes its place in `envs`. Raises
+    EnvironmentFault where there is no `remake`, where that one cannot begin either, or once MOST_FAULTS have failed.
     """
     frames, kept = Frames(spec, len(envs)), _Sample(keep, seeds)
-    first = np.empty((len(envs), *spec.observation_shape), spec.observation_dtype)
-    for lane, (env, seed) in enumerate(zip(envs, seeds, strict=True)):
-        with _faults_told(seed):
-            first[lane] = env.reset(seed=int(seed))[0]
-    frames.begin(first)
-    now = first
+    now = np.zeros((len(envs), *spec.observation_shape), spec.observation_dtype)
+    faults: list[Fault] = []
+
+    def begun(lane: int) -> NDArray:
+        begin()
+        return checked(envs[lane].reset(seed=int(seeds[lane]))[0], now[lane])
+
+    def begun_again(lane: int, error: Exception) -> NDArray:
+        fault = fault_of(error, lane, int(seeds[lane]), steps=0)
+        if remake is None or len(faults) == MOST_FAULTS:
+            raise _failed(fault) from error
+        faults.append(fault)
+        with suppress(Exception):  # it is broken already, and nothing more is asked of it
+            envs[lane].close()
+        envs[lane] = remake()
+        try:
+            return begun(lane)
+        except Exception as again:  # whatever the user's environment raises
+            raise _failed(fault_of(again, lane, int(seeds[lane]), steps=0)) from again
+
+    for lane in range(len(envs)):
+        try:
+            now[lane] = begun(lane)
+        except Exception as error:  # whatever the user's environment raises
+            now[lane] = begun_again(lane, error)
+    frames.begin(now)
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), np.int64)
     playing = np.arange(len(envs))
     while len(playing):
         observation = frames.seen[playing]
         kept.take(observation)
-        ended = np.zeros(len(playing), np.bool_)
+        ended, again = np.zeros(len(playing), np.bool_), []
         for place, (lane, action) in enumerate(zip(playing, act(observation), strict=True)):
-            with _faults_told(seeds[lane]):
-                now[lane], reward, terminated, truncated, _ = envs[lane].step(int(action) + spec.action_start)
-            returns[lane] += float(reward)
+            begin()
+            try:
+                seen, reward, terminated, truncated, _ = envs[lane].step(int(action) + spec.action_start)
+                now[lane], reward = checked(seen, now[lane]), checked_reward(reward)
+            except Exception as error:  # whatever the user's environment raises
+                now[lane] = begun_again(lane, error)
+                returns[lane] = lengths[lane] = 0
+                again.append(lane)
+                continue
+            returns[lane] += reward
             lengths[lane] += 1
             ended[place] = terminated or truncated
         frames.push(now)
+        if again:
+            frames.begin(now[again], np.array(again))
         playing = playing[~ended]
-    return Played(tuple(returns.tolist()), tuple(lengths.tolist()), kept.observations())
+    return Played(tuple(returns.tolist()), tuple(lengths.tolist()), kept.observations(), tuple(faults))
+
+
+def _failed(fault: Fault) -> EnvironmentFault:
+    """The end of an evaluation, with the seed to find the fault again."""
+    return EnvironmentFault(f"the environment failed (seed={fault.seed}): in an evaluation, {fault.why}. Mend it")
 
 
 class _Sample:
@@ -89,17 +137,6 @@ class _Sample:
         return np.stack(self._kept) if self._kept else np.empty(0)
 
 
-@contextmanager
-def _faults_told(seed: int) -> Iterator[None]:
-    """Whatever the environment raises ends the run as its own fault, with the seed to find it again."""
-    begin()
-    try:
-        yield
-    except Exception as error:
-        why = f"in an evaluation, {type(error).__name__}: {error}"
-        raise EnvironmentFault(f"the environment failed (seed={seed}): {why}. Mend it") from error
-
-
 class Evaluator:
     """Scores all policies of a run, the random one among them, on the same seeds.
 
@@ -117,7 +154,9 @@ class Evaluator:
     ):
         self._spec = spec
         self._policies = Policies(networks)
-        self._envs = [make(env, evaluation=True) for _ in range(episodes)]
+        self._make = partial(make, env, evaluation=True)
+        self._envs = [self._make() for _ in range(episodes)]
+        self._faults: list[Fault] = []
         progress, final = seed.spawn(2)
         self._seeds = {False: progress.generate_state(episodes), True: final.generate_state(episodes)}
         self._random_scores: dict[bool, PolicyScore] = {}
@@ -144,20 +183,21 @@ class Evaluator:
                 gap_weighted_agreement=float(np.average(agrees, weights=gaps if gaps.any() else None)),
                 decision_microseconds=microseconds.get(name, float("nan")),
             )
-        return Evaluation(weights.version, time.perf_counter() - began, scores, weights.flat["teacher"])
+        faults, self._faults = tuple(self._faults), []
+        return Evaluation(weights.version, time.perf_counter() - began, scores, weights.flat["teacher"], faults)
 
     def _play(self, name: str, seeds: NDArray, keep: int = 0) -> Played:
-        return play(self._envs, self._spec, lambda observation: self._policies.greedy(name, observation), seeds, keep)
+        return self._played(lambda observation: self._policies.greedy(name, observation), seeds, keep)
+
+    def _played(self, act: Act, seeds: NDArray, keep: int = 0) -> Played:
+        played = play(self._envs, self._spec, act, seeds, keep, self._make)
+        self._faults += played.faults
+        return played
 
     def _random_score(self, final: bool) -> PolicyScore:
         if final not in self._random_scores:
             random = np.random.default_rng(self._seeds[final])
-            played = play(
-                self._envs,
-                self._spec,
-                lambda seen: random.integers(0, self._spec.actions, len(seen)),
-                self._seeds[final],
-            )
+            played = self._played(lambda seen: random.integers(0, self._spec.actions, len(seen)), self._seeds[final])
             self._random_scores[final] = PolicyScore(played.returns, played.lengths, version=-1)
         return self._random_scores[final]
 

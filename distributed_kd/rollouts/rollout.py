@@ -9,7 +9,7 @@ from torch import nn
 
 from distributed_kd.config import EnvConfig
 from distributed_kd.data_config import RolloutsConfig
-from distributed_kd.envs.lane_step import told
+from distributed_kd.envs.faults import told
 from distributed_kd.envs.lanes import make_lanes
 from distributed_kd.envs.progress import begin
 from distributed_kd.errors import EnvironmentFault

@@ -50,7 +50,7 @@ def _train(run: Run) -> Evaluation | None:
                 segment, stats = turn.collect(weights, journal.progress)
                 journal.collected(stats)
                 journal.counted(replay.add(segment))
-                run.check_faults(stats)
+                run.check_faults(f"rollout {stats.actor}", stats.faults)
             except EnvironmentFault:
                 save(with_rollouts=False)  # what was learned so far is kept; the broken lanes are not
                 raise
@@ -62,6 +62,7 @@ def _train(run: Run) -> Evaluation | None:
                 evaluation = evaluator.evaluate(weights, final=False)
                 learner.heed(evaluation)
                 run.evaluated(evaluation, cores=1, env_steps=asked_at)
+                run.check_faults("the evaluation", evaluation.faults)
             if run.checkpoint_timer.due:
                 save()
         if not run.stop and (priorities := learner.priorities()) is not None:

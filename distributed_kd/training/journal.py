@@ -103,10 +103,10 @@ class Journal:
         self.account.restarted(kind)
         self._write({"restarts": self.account.restarts})
 
-    def rolled_back(self, state: State | None, updates: int, unstored_steps: int) -> None:
+    def went_back(self, state: State | None, updates: int, unstored_steps: int) -> None:
         """The run goes on from an earlier moment with so many updates, as `state` says, None: from its beginning."""
         generated = self.generated
-        self.account.rolled_back(state, unstored_steps, self.updates - updates)
+        self.account.went_back(state, unstored_steps, self.updates - updates)
         self._generated_before += self.generated - generated  # what is lost was done all the same
         self._updates_before += updates - self.updates
         self.updates = updates
@@ -142,6 +142,7 @@ class Journal:
     def evaluated(self, evaluation: Evaluation, env_steps: int) -> None:
         """Scores of the weights that were there after so many environment steps."""
         self.evaluation = evaluation
+        self.account.failed(evaluation.faults)
         means = {name: float(np.mean(score.returns)) for name, score in evaluation.scores.items()}
         values = {
             name: {

@@ -7,13 +7,13 @@ evaluation is replaced, the replay and the learner go back together to the newes
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import ray
 
 from distributed_kd.errors import EnvironmentFault, InternalError, RunError
-from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
+from distributed_kd.records import EpisodeStats, Evaluation, Fault, LearnerReport, Receipt
 from distributed_kd.replay.shards import Tally, in_one
 from distributed_kd.training.calls import Call, Calls
 from distributed_kd.training.cluster import ActorLost, Cluster, GivenLost, calmly, joined, placed
@@ -58,6 +58,7 @@ class _Loop:
         self._training = 0  # calls of the learner under way
         self._starved_at: int | None = -1  # inserts at which the learner last found no batch
         self._evaluating = False
+        self._goes_back = False  # replay and learner are started from an earlier moment than the run has come to
         self._fault: RunError | None = None  # the run ends with it, once what was learned is saved
         self._weights: ray.ObjectRef | None = None
 
@@ -134,10 +135,7 @@ class _Loop:
         self._idle.append(life)
         self._journal.collected(stats)
         self._deliveries.take(segment, stats)
-        try:
-            self._run.check_faults(stats)
-        except EnvironmentFault as fault:
-            self._fault = fault
+        self._check_faults(life.name, stats.faults)
 
     def _on_broken_rollout(self, fault: EnvironmentFault) -> None:
         """No episode can be begun: that segment will never come."""
@@ -170,6 +168,13 @@ class _Loop:
         self._evaluating, self._crew.evaluation.proven = False, True
         self._calls.expect(self._core.learner.heed.remote(reference), Call("the learner"))
         self._run.evaluated(evaluation, cores(), env_steps)
+        self._check_faults("the evaluation", evaluation.faults)
+
+    def _check_faults(self, who: str, faults: Sequence[Fault]) -> None:
+        try:
+            self._run.check_faults(who, faults)
+        except EnvironmentFault as fault:
+            self._fault = fault
 
     def _on_broken_evaluation(self, fault: EnvironmentFault) -> None:
         self._evaluating = False
@@ -197,7 +202,8 @@ class _Loop:
         # What an actor was given is gone with the one that it had it from.
         kind = "replay" if lost.who == ("the learner" if isinstance(lost, GivenLost) else "the replay") else "learner"
         self._crew.spend(kind, f"the {kind} {lost.why}")
-        self._run.roll_back(self._deliveries.steps)
+        self._run.rewind()
+        self._goes_back = True
         self._deliveries.leave()
         for life in self._crew.renew():
             self._deliveries.fence(life.number, life.incarnation)
@@ -242,13 +248,15 @@ class _Loop:
 
     def _begin(self) -> None:
         """Take over the counts of the replay and the learner, restored or new, and the first weights."""
+        report, self._weights = self._core.learner.finish.remote(0.0)
+        # Where another replica of it ends meanwhile, the learner waits in vain.
+        (ended, *_), _ = ray.wait([report, *self._core.lifelines], num_returns=1, fetch_local=False)
+        report = calmly(ended, "the learner")
         for lifeline in self._core.lifelines:
             self._calls.expect(lifeline, Call("the learner"))
-        begun: list[LearnerReport] = []
-        report, self._weights = self._core.learner.finish.remote(0.0)
-        self._calls.expect(report, Call("the learner", begun.append))
-        self._until(lambda: begun)
-        (report,) = begun
+        if self._goes_back:
+            self._run.went_back(self._deliveries.steps)
+            self._goes_back = False
         self._tally = Tally(report.receipt.shards, self._run.parts.pace)
         self._journal.resumed(report.updates, report.updates_of, self._tally.total)
         self._deliveries.address(self._core.replays, self._tally.total.shards)

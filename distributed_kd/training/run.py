@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, EnvironmentFault, InternalError, Problem
-from distributed_kd.records import EpisodeStats, Evaluation, State
+from distributed_kd.records import Evaluation, Fault, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
 from distributed_kd.storage.metrics import Metrics
@@ -96,30 +96,33 @@ class Run:
         self.journal.evaluated(evaluation, env_steps)
         self._evaluation_timer.restart(at_least=evaluation.seconds / (EVALUATION_SHARE * cores))
 
-    def check_faults(self, stats: EpisodeStats) -> None:
-        """Raise EnvironmentFault where the environments have failed once too often."""
-        if not stats.faults:
+    def check_faults(self, who: str, faults: Sequence[Fault]) -> None:
+        """Tell of environments that failed. Raises EnvironmentFault where it was once too often."""
+        if not faults:
             return
-        last, found, most = stats.faults[-1], self.journal.account.faults.total(), self.config.rollouts.env_faults
+        last, found, most = faults[-1], self.journal.account.faults.total(), self.config.rollouts.env_faults
         fault = EnvironmentFault(
-            f"the environment failed (env.id={self.config.env.id}): rollout {stats.actor}, lane {last.lane}, episode seed "
-            f"{last.seed}: {last.why}. Faults so far: {found}, and rollouts.env_faults allows {most}. Mend it, or allow more"
+            f"the environment failed (env.id={self.config.env.id}): {who}, lane {last.lane}, episode seed {last.seed}: "
+            f"{last.why}. Faults so far: {found}, and rollouts.env_faults allows {most}. Mend it, or allow more"
         )
         if found > most:
             raise fault
         logger.warning("warning: %s", fault)
 
-    def roll_back(self, unstored_steps: int) -> None:
-        """Go back to the newest good checkpoint, or to the beginning before there is one.
+    def rewind(self) -> None:
+        """Take the newest good checkpoint for what the run goes on from, or the beginning before there is one.
 
-        `unstored_steps` as in `save`. Raises CheckpointError where those that there are cannot be used.
+        Raises CheckpointError where those that there are cannot be used.
         """
         if self._has_saved:
             self.restored = checkpoints.load_newest(self.folder.checkpoints)
-        began, journal = self.state_of("journal"), self.journal
-        journal.rolled_back(began, self.restored.step if self.restored else 0, unstored_steps)
-        self._evaluated_at = began["evaluated_at"] if began else 0
         self.incarnation += 1
+
+    def went_back(self, unstored_steps: int) -> None:
+        """The run goes on from there; `unstored_steps` as in `save`."""
+        began, journal = self.state_of("journal"), self.journal
+        journal.went_back(began, self.restored.step if self.restored else 0, unstored_steps)
+        self._evaluated_at = began["evaluated_at"] if began else 0
         lost = journal.account.rollbacks
         logger.warning(
             "warning: replay and learner go back to %s; lost so far: %d environment steps and %d updates",

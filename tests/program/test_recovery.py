@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from launching import Started, assert_accounts_add_up, metrics, run_file, summary
+from launching import Started, assert_nothing_is_lost, metrics, run_file, summary
 
 from distributed_kd.storage.checkpoints import load_newest
 
@@ -68,7 +68,7 @@ def test_rollouts_and_the_evaluation_are_replaced(tmp_path):
     account = told["accounting"]
     assert account["restarts"] == {"rollout": 3, "replay": 0, "learner": 0, "evaluation": 1}
     assert account["unknown"] <= 3 * 2 * SEGMENT, "two calls at most were under way at each"
-    assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32, unknown=account["unknown"])
+    assert_nothing_is_lost(told, batch_size=32)
     names = sorted(line.split(" died (")[0].removeprefix("warning: ") for line in run.err.splitlines())
     assert names[0] == "the evaluation" and all(name.startswith("rollout ") for name in names[1:])
 
@@ -90,7 +90,7 @@ def test_replay_and_learner_go_back_together(first, tmp_path):
     assert lost["count"] == 1
     assert lost["updates"] >= 0 and lost["env_steps"] >= 0
     assert set(account["dropped"]) <= {"fenced"}
-    assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32)
+    assert_nothing_is_lost(told, batch_size=32)
     lines = run.err.splitlines()
     assert lines[0].startswith("warning: the ") and " died (ActorDiedError): " in lines[0]
     said = f"lost so far: {lost['env_steps']} environment steps and {lost['updates']} updates"
@@ -109,7 +109,7 @@ def test_before_the_first_checkpoint_it_begins_anew(tmp_path):
         told = stopped(run, folder)
     assert "go back to the beginning" in run.err
     assert told["accounting"]["rollbacks"]["updates"] > 0
-    assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32)
+    assert_nothing_is_lost(told, batch_size=32)
 
 
 @pytest.mark.parametrize("fault", ["stopped", "hang once"])
@@ -129,7 +129,7 @@ def test_a_rollout_that_hangs_is_replaced(fault, tmp_path):
         told = stopped(run, folder)
     account = told["accounting"]
     assert account["restarts"]["rollout"] == 1
-    assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32, unknown=account["unknown"])
+    assert_nothing_is_lost(told, batch_size=32)
     assert 0 < account["unknown"] <= 2 * SEGMENT
     assert "rollout " in run.err and " hangs: " in run.err
 
@@ -147,7 +147,7 @@ def test_too_many_replacements_end_the_run_with_what_it_has_learned(tmp_path):
     told = summary(folder)
     assert told["status"] == "failed"
     assert load_newest(folder / "checkpoints").step == told["updates"]
-    assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32, unknown=told["accounting"]["unknown"])
+    assert_nothing_is_lost(told, batch_size=32)
     line = run.err.splitlines()[-1]
     assert line.startswith("error: too much has failed (supervision.restarts=1): rollout ")
     assert " died (ActorDiedError): " in line and "Go on with: python launch.py resume run" in line

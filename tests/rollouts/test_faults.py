@@ -1,12 +1,15 @@
 """Environments that fail in the middle of an episode: it is cut off at its last good observation, and play goes on."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from rollout_builders import WALK, build_rollout, pieces
 from small_environments import Walk
 
 from distributed_kd.config import EnvConfig
+from distributed_kd.envs.spec import read_spec
 from distributed_kd.errors import EnvironmentFault
+from distributed_kd.rollouts.evaluation import MOST_FAULTS, play
 
 LANES, STEPS, FAULT_AT = 6, 8, 20
 FAULTS = [
@@ -104,3 +107,29 @@ def test_an_environment_that_cannot_begin_any_more_ends_it():
         lane.unwrapped.fault = "reset"
     with pytest.raises(EnvironmentFault, match=r"env\.id=Walk-v0.*rollout 2"):
         rollout.collect(weights, 0)
+
+
+def evaluated(failing, fault="step", remake=lambda: gym.make("Walk-v0")):
+    """Episodes of 12 environments, the first `failing` of which fail in their second step."""
+    envs = [gym.make("Walk-v0", fault=fault if lane < failing else "", fault_at=2) for lane in range(12)]
+    return play(envs, read_spec(EnvConfig("Walk-v0")), lambda seen: np.zeros(len(seen), int), range(12), remake=remake)
+
+
+@pytest.mark.parametrize(("fault", "reason", "_"), FAULTS)
+def test_an_episode_that_fails_in_an_evaluation_is_played_again_from_its_seed(fault, reason, _):
+    played, expected = evaluated(MOST_FAULTS, fault), evaluated(0)
+    assert (played.returns, played.lengths) == (expected.returns, expected.lengths)
+    assert [one.seed for one in played.faults] == list(range(MOST_FAULTS))
+    assert {(one.reason, one.steps) for one in played.faults} == {(reason, 0)}
+    assert expected.faults == ()
+
+
+def test_an_evaluation_that_fails_too_often_or_cannot_begin_again_is_told_with_its_seed():
+    with pytest.raises(
+        EnvironmentFault, match=rf"\(seed={MOST_FAULTS}\): in an evaluation, RuntimeError: the engine stalled"
+    ):
+        evaluated(MOST_FAULTS + 1)
+    with pytest.raises(EnvironmentFault, match=r"\(seed=0\): in an evaluation, OSError: no such level"):
+        evaluated(1, remake=lambda: gym.make("Walk-v0", fault="reset"))
+    with pytest.raises(EnvironmentFault, match=r"\(seed=0\): in an evaluation, RuntimeError"):
+        evaluated(1, remake=None)

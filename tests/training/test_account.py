@@ -65,12 +65,12 @@ def test_a_rollback_takes_the_counts_back_and_says_what_it_lost(has_checkpoint):
         account.collected(stats(16))
     account.restarted("replay")
     # 144 were generated, of which 16 are still to be handed over.
-    account.rolled_back(state, unstored_steps=16, updates=7)
+    account.went_back(state, unstored_steps=16, updates=7)
     assert account.rollbacks == {"count": 1, "env_steps": 128 - (50 if has_checkpoint else 0), "updates": 7}
     assert account.generated == (66 if has_checkpoint else 16)
     assert account.unknown == (16 if has_checkpoint else 0)
     assert account.restarts == {"rollout": 0, "replay": 1, "learner": 1, "evaluation": 0}, "these have happened all the same"
-    account.rolled_back(account.state(), unstored_steps=0, updates=3)
+    account.went_back(account.state(), unstored_steps=0, updates=3)
     assert (account.rollbacks["count"], account.rollbacks["updates"]) == (2, 10)
 
 
