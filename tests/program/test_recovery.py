@@ -73,7 +73,7 @@ def test_rollouts_and_the_evaluation_are_replaced(tmp_path):
     assert names[0] == "the evaluation" and all(name.startswith("rollout ") for name in names[1:])
 
 
-@pytest.mark.parametrize("first", ["LearnerActor", "ReplayActor"])
+@pytest.mark.parametrize("first", ["LearnerActor", pytest.param("ReplayActor", marks=pytest.mark.slow)])
 def test_replay_and_learner_go_back_together(first, tmp_path):
     folder = tmp_path / "run"
     kind = first.removesuffix("Actor").lower()
@@ -112,7 +112,7 @@ def test_before_the_first_checkpoint_it_begins_anew(tmp_path):
     assert_nothing_is_lost(told, batch_size=32)
 
 
-@pytest.mark.parametrize("fault", ["stopped", "hang once"])
+@pytest.mark.parametrize("fault", ["hang once", pytest.param("stopped", marks=pytest.mark.slow)])
 def test_a_rollout_that_hangs_is_replaced(fault, tmp_path):
     """Its process is frozen, or its environment never comes back from a step."""
     folder = tmp_path / "run"
@@ -134,6 +134,7 @@ def test_a_rollout_that_hangs_is_replaced(fault, tmp_path):
     assert "rollout " in run.err and " hangs: " in run.err
 
 
+@pytest.mark.slow
 def test_too_many_replacements_end_the_run_with_what_it_has_learned(tmp_path):
     folder = tmp_path / "run"
     words = ["--supervision.restarts", 1, "--out", "run"]
