@@ -15,6 +15,7 @@ from distributed_kd.actors.learner_replica import LearnerReplica
 from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.data_config import ReplayConfig
 from distributed_kd.errors import InternalError
+from distributed_kd.learning.replicas import ReplicaLost
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.replay.pace import Pace
@@ -90,9 +91,8 @@ def test_they_learn_as_one_until_one_of_them_dies():
     ray.kill(pair.other)
     with pytest.raises(ray.exceptions.ActorDiedError):
         ray.get(pair.lifeline)
-    with pytest.raises(ray.exceptions.RayTaskError) as raised:
+    with pytest.raises(ReplicaLost, match="another replica of it died"):
         pair.train(20)
-    assert isinstance(raised.value.cause, ray.exceptions.ActorDiedError), raised.value
     pair.end()
 
 
