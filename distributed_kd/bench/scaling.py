@@ -18,8 +18,8 @@ ACTORS = (1, 2, 4, 8, 16)
 LINEAR_GOAL = 0.9
 CONTROL_ACTORS = (1, 2, 4)
 TINY = {"kind": "mlp", "hidden": [16]}
-SLEEPING_STEPS = 32
-"""steps in a segment, of one lane"""
+SLEEPING_STEPS = 128
+"""steps in a segment, of one lane: a quarter of a second, of which a call to Ray takes about a hundredth"""
 
 
 def measure(options: Options) -> list[Table]:

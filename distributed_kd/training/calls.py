@@ -38,29 +38,41 @@ class Calls(Generic[Owner]):
 
     def __init__(self) -> None:
         self._calls: dict[ray.ObjectRef, Call[Owner]] = {}
+        self._of_actor: dict[ray.ActorID, dict[ray.ObjectRef, None]] = {}  # in the order in which they were made
 
     def expect(self, reference: ray.ObjectRef, call: Call[Owner]) -> None:
         self._calls[reference] = call
+        self._of_actor.setdefault(_actor(reference), {})[reference] = None
 
     def ended(self, seconds: float) -> list[tuple[ray.ObjectRef, Call[Owner]]]:
         """The next one to end, waited for at most so long; it is under way no more. Those of one actor come in order."""
         if not self._calls:
             return []
         ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=seconds, fetch_local=False)
-        return [(first, self._calls.pop(first)) for first in map(self._first, ready)]
+        return [(first, self._pop(first)) for first in map(self._first, ready)]
 
     def _first(self, ready: ray.ObjectRef) -> ray.ObjectRef:
         """Where two of an actor's calls end while they are looked at, `ray.wait` may have seen the later one alone."""
-        actor = ready.task_id().actor_id()
-        first = next(reference for reference in self._calls if reference.task_id().actor_id() == actor)
-        return first if ray.wait([first], timeout=0, fetch_local=False)[0] else ready
+        first = next(iter(self._of_actor[_actor(ready)]))
+        return first if first != ready and ray.wait([first], timeout=0, fetch_local=False)[0] else ready
 
     def give_up(self, owner: Owner | None) -> list[Call[Owner]]:
         """Wait no longer for anything of an owner (None: of those that have none); gives what it was for."""
         theirs = [reference for reference, call in self._calls.items() if call.owner is owner]
-        return [self._calls.pop(reference) for reference in theirs]
+        return [self._pop(reference) for reference in theirs]
 
     @property
     def busy(self) -> set[Owner | None]:
         """Those that something is expected of."""
         return {call.owner for call in self._calls.values()}
+
+    def _pop(self, reference: ray.ObjectRef) -> Call[Owner]:
+        theirs = self._of_actor[_actor(reference)]
+        del theirs[reference]
+        if not theirs:
+            del self._of_actor[_actor(reference)]
+        return self._calls.pop(reference)
+
+
+def _actor(reference: ray.ObjectRef) -> ray.ActorID:
+    return reference.task_id().actor_id()

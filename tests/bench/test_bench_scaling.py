@@ -38,7 +38,7 @@ def test_scaling_is_told_as_a_share_of_linear(monkeypatch):
     assert [one.at_least for one in sleeping.figures] == [None] * 4 + [0.9]
     # Segments of one step: as many a second as steps.
     assert [(one.value, one.unit) for one in control.figures] == [(100.0 * n, "segments/s") for n in (1, 2, 4)]
-    assert asked == [(SLEEPING, n, 32) for n in (1, 2, 4, 8, 16)] + [(NULL, n, 1) for n in (1, 2, 4)]
+    assert asked == [(SLEEPING, n, 128) for n in (1, 2, 4, 8, 16)] + [(NULL, n, 1) for n in (1, 2, 4)]
 
 
 @pytest.mark.slow
