@@ -72,9 +72,9 @@ def resume(words: list[str]) -> int:
     if options.help:
         folder = "  DIR                         the folder of a run\n"
         only = (
-            "Only keys of stop, evaluation, checkpoint, supervision and learner may change, and --students.NEW.KEY\n"
-            "VALUE adds a student, which drives no lanes, so that all others learn as they would have. Defaults are\n"
-            "the run's own."
+            "Only keys of stop, evaluation, checkpoint, supervision and learner may change, and\n"
+            "--students.NEW.KEY VALUE adds a student, which drives no lanes, so that all others learn as they would\n"
+            "have. Defaults are the run's own."
         )
         return print_help("python launch.py resume DIR", {}, f"{folder}{RUN_OPTIONS}\n{only}")
     if directory is None:
