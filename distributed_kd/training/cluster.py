@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import ray
 from ray.actor import ActorHandle
@@ -191,5 +192,6 @@ def calmly(reference: ray.ObjectRef | list[ray.ObjectRef], who: str = "an actor"
 
 
 def died(error: Exception) -> str:
-    """How an actor ended, in one line."""
-    return f"died ({type(error).__name__}): {' '.join(str(error).split())[:300]}"
+    """How an actor ended, in one line: without the indented ones, which say who it was."""
+    told = " ".join(line for line in str(error).splitlines() if line[:1].strip())
+    return f"died ({type(error).__name__}): {shorten(told, 240, placeholder=' ...')}"
