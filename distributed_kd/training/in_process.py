@@ -7,14 +7,12 @@ from contextlib import contextmanager
 import torch
 
 from distributed_kd.learning.learner import Learner
-from distributed_kd.memory import keep_freed
 from distributed_kd.records import LearnerReport, Receipt
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """PyTorch on one thread for as long as the block lasts: sums are then taken in one order, the same in every run."""
-    keep_freed()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

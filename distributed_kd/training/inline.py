@@ -4,6 +4,7 @@ import time
 
 from distributed_kd.errors import EnvironmentFault
 from distributed_kd.learning.learner import Learner
+from distributed_kd.memory import keep_freed
 from distributed_kd.records import Evaluation
 from distributed_kd.replay.replay import Replay
 from distributed_kd.rollouts.evaluation import Evaluator
@@ -20,6 +21,7 @@ def train(run: Run) -> Evaluation | None:
 
     Time decides only when to evaluate and when to save, and neither changes what is learned.
     """
+    keep_freed()
     with one_thread():
         return _train(run)
 

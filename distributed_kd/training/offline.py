@@ -12,6 +12,7 @@ import torch
 
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.lesson import Lesson
+from distributed_kd.memory import keep_freed
 from distributed_kd.networks import load_flat, to_flat
 from distributed_kd.records import Evaluation, Receipt, State
 from distributed_kd.rollouts.evaluation import Evaluator
@@ -60,6 +61,7 @@ class HeldOut:
 
 def train(run: Run) -> Evaluation | None:
     """Learn from batches of the states until every student is done, then score them in the environment."""
+    keep_freed()
     with one_thread():
         return _train(run)
 

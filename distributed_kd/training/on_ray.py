@@ -70,12 +70,11 @@ class _Loop:
             try:
                 self._begin()
                 self._train()
-                break
+                if self._fault:
+                    raise self._fault
+                return None if self._run.stop else self._evaluate_finally()
             except ActorLost as lost:
                 self._roll_back(lost)
-        if self._fault:
-            raise self._fault
-        return None if self._run.stop else self._evaluate_finally()
 
     def _train(self) -> None:
         """Until the run is over, and all that it has learned is saved."""

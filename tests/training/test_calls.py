@@ -1,0 +1,85 @@
+"""training.calls: what ends is told in the order in which it was asked for, actor by actor, however Ray shows it."""
+
+from dataclasses import dataclass
+
+import pytest
+from ray.exceptions import ActorDiedError
+
+from distributed_kd.training import calls
+from distributed_kd.training.calls import Call, Calls
+from distributed_kd.training.cluster import died
+
+
+@dataclass(frozen=True)
+class Reference:
+    """As much of Ray's as is asked of it."""
+
+    actor: str
+    number: int
+
+    def task_id(self):
+        return self
+
+    def actor_id(self):
+        return self.actor
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """References that have ended, the newest of which is what waiting for any shows."""
+    over = []
+
+    def wait(asked, timeout, fetch_local, num_returns=1):
+        ready = [reference for reference in reversed(over) if reference in asked][:num_returns]
+        return ready, [reference for reference in asked if reference not in ready]
+
+    monkeypatch.setattr(calls.ray, "wait", wait)
+    return over
+
+
+def told(expected):
+    return [reference for reference, _ in expected.ended(0.0)]
+
+
+def test_of_two_that_have_ended_the_one_asked_for_first_is_told_first(ended):
+    expected, (first, second) = Calls(), (Reference("a", 1), Reference("a", 2))
+    for reference in (first, second):
+        expected.expect(reference, Call("a"))
+    ended += [first, second]
+    assert [told(expected), told(expected), told(expected)] == [[first], [second], []]
+
+
+def test_another_actor_is_not_waited_for(ended):
+    expected, (slow, quick) = Calls(), (Reference("a", 1), Reference("b", 1))
+    for reference in (slow, quick):
+        expected.expect(reference, Call("?"))
+    ended.append(quick)
+    assert told(expected) == [quick]
+    assert told(expected) == []
+
+
+def test_a_second_call_that_ends_alone_is_told(ended):
+    """As one of another thread of the actor does."""
+    expected, (first, second) = Calls(), (Reference("a", 1), Reference("a", 2))
+    for reference in (first, second):
+        expected.expect(reference, Call("a"))
+    ended.append(second)
+    assert told(expected) == [second]
+    ended.append(first)
+    assert told(expected) == [first]
+
+
+def test_what_was_given_up_is_told_no_more(ended):
+    expected, mine, others = Calls(), Reference("a", 1), Reference("a", 2)
+    expected.expect(mine, Call("a", owner="me"))
+    expected.expect(others, Call("a", owner="you"))
+    assert expected.busy == {"me", "you"}
+    assert [call.owner for call in expected.give_up("me")] == ["me"]
+    ended += [mine, others]
+    assert [told(expected), expected.busy] == [[others], set()]
+
+
+def test_how_an_actor_died_is_one_line_without_who_it_was():
+    error = ActorDiedError()
+    error.error_msg = "It died.\n\tclass_name: X\n\tpid: 1\nIts process has ended."
+    assert died(error) == "died (ActorDiedError): It died. Its process has ended."
