@@ -3,14 +3,15 @@
 import ray
 import torch
 
-from distributed_kd.envs.progress import begun
+from distributed_kd.actors.once import once
+from distributed_kd.actors.pulsed import GROUPS, Pulsed
 from distributed_kd.memory import keep_freed
 from distributed_kd.records import Evaluation, Weights
 from distributed_kd.rollouts.evaluation import Evaluator
 
 
-@ray.remote(concurrency_groups={"pulse": 1})
-class EvaluationActor:
+@ray.remote(concurrency_groups=GROUPS)
+class EvaluationActor(Pulsed):
     """Holds the one `Evaluator` of a run, on one thread; heartbeats have another one, as in `RolloutActor`."""
 
     def __init__(self, **parts: object):
@@ -24,11 +25,7 @@ class EvaluationActor:
         if self._evaluator is None:
             self._evaluator = Evaluator(**self._parts)
 
+    @once
     def evaluate(self, weights: Weights, final: bool) -> Evaluation:
         self.prepare()
         return self._evaluator.evaluate(weights, final)
-
-    @ray.method(concurrency_group="pulse")
-    def pulse(self) -> int:
-        """Calls into environments so far: it grows as long as none of them hangs."""
-        return begun()

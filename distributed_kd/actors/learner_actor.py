@@ -8,6 +8,8 @@ import ray
 import torch
 
 from distributed_kd.actors.learner_replica import Led
+from distributed_kd.actors.once import once
+from distributed_kd.actors.pulsed import GROUPS, Pulsed
 from distributed_kd.actors.supply import Supply
 from distributed_kd.data_config import ReplayConfig
 from distributed_kd.learning.learner import Learner
@@ -17,8 +19,8 @@ from distributed_kd.replay.pace import Pace
 from distributed_kd.replay.shards import Shards
 
 
-@ray.remote
-class LearnerActor:
+@ray.remote(concurrency_groups=GROUPS)
+class LearnerActor(Pulsed):
     """Holds the `Learner` of a run, and the supply of batches that it learns from; it leads its replicas, if it has any."""
 
     def __init__(
@@ -48,12 +50,14 @@ class LearnerActor:
         most = max_updates - self._learner.updates if max_updates else 2**62
         self._supply = Supply(replays, Shards(stocks, *union), most, self._learner.taken, self._led.take)
 
+    @once
     @ray.method(num_returns=2)
     def train(self, updates: int, progress: float) -> tuple[LearnerReport, Weights]:
         """Learn from up to so many batches; fewer where the replay's pace gives no more."""
         with self._led.heard():
             return self._train(updates, progress, ask=True)
 
+    @once
     @ray.method(num_returns=2)
     def finish(self, progress: float) -> tuple[LearnerReport, Weights]:
         """Learn from the batches that were drawn ahead, so that every sampled step has been used."""

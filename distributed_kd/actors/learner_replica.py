@@ -13,6 +13,7 @@ import torch.distributed as dist
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
 
+from distributed_kd.actors.once import once
 from distributed_kd.data_config import ReplayConfig
 from distributed_kd.errors import InternalError
 from distributed_kd.learning.learner import Learner
@@ -56,6 +57,7 @@ class LearnerReplica:
         """Never returns: raises what this replica failed with, or, as every call, that the actor died."""
         raise self._failed.get()
 
+    @once
     def join(self, host: str, port: int) -> None:
         """Meet the others where the leading one waits, and begin as it does."""
         with self._telling():
@@ -66,12 +68,14 @@ class LearnerReplica:
             if self._state is not None:
                 self._learner.restore(self._state)
 
+    @once
     def take(self, dealt: Dealt, *drawn: tuple[Batch, Stock]) -> None:
         """Keep its part of what all shards gave of what was dealt out."""
         with self._telling():
             parts, stocks = zip(*drawn, strict=True)
             self._ready.extend(self._learner.taken(Shards(stocks, *self._union).merge(dealt, parts)))
 
+    @once
     def learn(self, batches: int, progress: float) -> None:
         """From so many of the batches that it took."""
         with self._telling():

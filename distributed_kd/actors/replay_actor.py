@@ -2,13 +2,15 @@
 
 import ray
 
+from distributed_kd.actors.once import once
+from distributed_kd.actors.pulsed import GROUPS, Pulsed
 from distributed_kd.memory import keep_freed
 from distributed_kd.records import Batch, Priorities, Receipt, Segment, State
 from distributed_kd.replay.shard import Request, Shard, Stock
 
 
-@ray.remote
-class ReplayActor:
+@ray.remote(concurrency_groups=GROUPS)
+class ReplayActor(Pulsed):
     """Holds one `Shard`; arrays out of Ray are copied into its ring, so nothing of theirs is kept alive."""
 
     def __init__(self, state: State | None, **parts: object):
@@ -20,6 +22,7 @@ class ReplayActor:
     def stock(self) -> Stock:
         return self._shard.stock()
 
+    @once
     def add(self, *segments: Segment) -> Receipt:
         for segment in segments:
             self._shard.add(segment)
@@ -29,12 +32,14 @@ class ReplayActor:
         """Accept nothing any more from the earlier incarnations of a rollout."""
         self._shard.fence(actor, incarnation)
 
+    @once
     def draw(self, request: Request, priorities: Priorities | None) -> tuple[Batch, Stock]:
         """Take the priorities in, and draw then."""
         if priorities is not None:
             self._shard.prioritise(priorities)
         return self._shard.draw(request), self._shard.stock()
 
+    @once
     def prioritise(self, priorities: Priorities) -> Stock:
         self._shard.prioritise(priorities)
         return self._shard.stock()

@@ -3,14 +3,15 @@
 import ray
 import torch
 
-from distributed_kd.envs.progress import begun
+from distributed_kd.actors.once import once
+from distributed_kd.actors.pulsed import GROUPS, Pulsed
 from distributed_kd.memory import keep_freed
 from distributed_kd.records import EpisodeStats, Segment, Weights
 from distributed_kd.rollouts.rollout import Rollout
 
 
-@ray.remote(concurrency_groups={"pulse": 1})
-class RolloutActor:
+@ray.remote(concurrency_groups=GROUPS)
+class RolloutActor(Pulsed):
     """Holds one `Rollout`; its segment and the small account of it travel as two results.
 
     It is built by a call, not by the constructor: an environment that fails there would reach the loop as an actor that
@@ -28,6 +29,7 @@ class RolloutActor:
         if self._rollout is None:
             self._rollout = Rollout(**self._parts)
 
+    @once
     @ray.method(num_returns=2)
     def collect(self, weights: Weights, progress: float) -> tuple[Segment, EpisodeStats]:
         self.prepare()
@@ -35,11 +37,8 @@ class RolloutActor:
 
     def renew(self, incarnation: int) -> None:
         """Go on under another name, so that nothing collected before is taken for what comes."""
+        if self._parts["incarnation"] == incarnation:
+            return
         self._parts = {**self._parts, "incarnation": incarnation}
         if self._rollout is not None:
             self._rollout.renew(incarnation)
-
-    @ray.method(concurrency_group="pulse")
-    def pulse(self) -> int:
-        """Calls into environments so far: it grows as long as none of them hangs."""
-        return begun()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from distributed_kd.errors import InternalError
 from distributed_kd.records import EpisodeStats, Fault, Receipt, State
+from distributed_kd.training.recoveries import Recoveries
 
 KINDS = ("rollout", "replay", "learner", "evaluation")
 """Kinds of actors that can be replaced"""
@@ -24,6 +25,7 @@ class Account:
         self._restarts: Counter[str] = Counter()
         self.rollbacks: Counter[str] = Counter()
         """how many there were, and the env_steps and updates that were lost by them"""
+        self.recoveries = Recoveries()
 
     def collected(self, stats: EpisodeStats) -> None:
         self.generated += stats.steps
@@ -84,6 +86,8 @@ class Account:
             "restarts": self.restarts,
             "env_faults": dict(self.faults),
             "rollbacks": {name: self.rollbacks[name] for name in ("count", "env_steps", "updates")},
+            "recovery_seconds": self.recoveries.told(),
+            "on_purpose": dict(self.recoveries.struck),
         }
 
     def state(self, unstored_steps: int = 0) -> State:

@@ -45,16 +45,13 @@ class Calls(Generic[Owner]):
         self._of_actor.setdefault(_actor(reference), {})[reference] = None
 
     def ended(self, seconds: float) -> list[tuple[ray.ObjectRef, Call[Owner]]]:
-        """The next one to end, waited for at most so long; it is under way no more. Those of one actor come in order."""
+        """The next one to end, waited for at most so long; it is under way no more. Those of one actor come in order:
+        where an answer was lost and had to be sent again, the later ones wait for it."""
         if not self._calls:
             return []
-        ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=seconds, fetch_local=False)
-        return [(first, self._pop(first)) for first in map(self._first, ready)]
-
-    def _first(self, ready: ray.ObjectRef) -> ray.ObjectRef:
-        """Where two of an actor's calls end while they are looked at, `ray.wait` may have seen the later one alone."""
-        first = next(iter(self._of_actor[_actor(ready)]))
-        return first if first != ready and ray.wait([first], timeout=0, fetch_local=False)[0] else ready
+        firsts = [next(iter(theirs)) for theirs in self._of_actor.values()]
+        ready, _ = ray.wait(firsts, num_returns=1, timeout=seconds, fetch_local=False)
+        return [(first, self._pop(first)) for first in ready]
 
     def give_up(self, owner: Owner | None) -> list[Call[Owner]]:
         """Wait no longer for anything of an owner (None: of those that have none); gives what it was for."""

@@ -40,6 +40,8 @@ class Deliveries:
         is gone, as with the node that held it; `fenced` whether all that was to be refused, and nothing else, was."""
         self._calls, self._stored, self._lost, self._fenced = calls, stored, lost, fenced
         self._fences: dict[int, int] = {}  # actor -> the first incarnation that may be accepted
+        self._fences_to_tell: list[dict[int, int]] = [{} for _ in range(shards)]
+        self._fencing = [0] * shards  # calls that fence
         self._refused = [0] * shards  # steps of fenced incarnations, as each shard counts them
         self._replays: Sequence[ActorHandle] = ()
         self._waiting: list[list[_Parcel]] = [[] for _ in range(shards)]
@@ -50,21 +52,21 @@ class Deliveries:
         """Deliver to these shards, which now count so; what was fenced off before stays so."""
         self._replays, self._holds = replays, False
         self._refused = [_refused(receipt) for receipt in receipts]
-        for actor, incarnation in self._fences.items():
-            self.fence(actor, incarnation)
+        self._fences_to_tell = [dict(self._fences) for _ in receipts]
         self._go_on()
 
     def leave(self) -> None:
         """The shards are gone: what they were not known to have stored waits until there are others."""
-        self._replays = ()
+        self._replays, self._fencing = (), [0] * len(self._waiting)
         self._waiting = [parcels + waiting for parcels, waiting in zip(self._under_way, self._waiting, strict=True)]
         self._under_way = [[] for _ in self._waiting]
 
     def fence(self, actor: int, incarnation: int) -> None:
         """Let nothing be accepted any more from the earlier incarnations of a rollout."""
         self._fences[actor] = incarnation
-        for replay in self._replays:
-            self._calls.expect(replay.fence.remote(actor, incarnation), Call("the replay"))
+        for fences in self._fences_to_tell:
+            fences[actor] = incarnation
+        self._go_on()
 
     def take(self, segment: ray.ObjectRef, stats: EpisodeStats) -> None:
         """Hand a segment over, as soon as its shard is free."""
@@ -100,7 +102,15 @@ class Deliveries:
             self._send(shard)
 
     def _send(self, shard: int) -> None:
-        if not self._replays or self._holds or self._under_way[shard] or not self._waiting[shard]:
+        """What a shard is to be told next. Never both at once: a call that is lost on the way comes behind later ones."""
+        if not self._replays or self._under_way[shard] or self._fencing[shard]:
+            return
+        fences, self._fences_to_tell[shard] = self._fences_to_tell[shard], {}
+        for actor, incarnation in fences.items():
+            self._fencing[shard] += 1
+            call = self._replays[shard].fence.remote(actor, incarnation)
+            self._calls.expect(call, Call("the replay", partial(self._on_fenced, shard)))
+        if fences or self._holds or not self._waiting[shard]:
             return
         parcels, self._waiting[shard] = self._waiting[shard], []
         self._store(shard, parcels)
@@ -112,6 +122,10 @@ class Deliveries:
         refused = sum(one.steps for one in stats if one.incarnation < self._fences.get(one.actor, 0))
         done = partial(self._on_stored, shard, parcels, refused)
         self._calls.expect(call, Call("the replay", done, given_lost=partial(self._on_given_lost, shard, parcels)))
+
+    def _on_fenced(self, shard: int, _: None) -> None:
+        self._fencing[shard] -= 1
+        self._send(shard)
 
     def _done_with(self, shard: int, parcels: list[_Parcel]) -> None:
         self._under_way[shard] = [parcel for parcel in self._under_way[shard] if parcel not in parcels]

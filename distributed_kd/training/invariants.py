@@ -3,7 +3,7 @@
 I1  of each incarnation of a rollout every segment comes once, but for those in flight when it ended
 I2  nothing is accepted from an incarnation that was fenced off, and all else is
 I3  steps inserted = held + evicted; steps drawn = updates * batch
-I5  updates rise, but for a rollback
+I5  updates rise, each told once, but for a rollback
 I6  the versions of the weights that a rollout plays with rise, but for a rollback
 
 What is never broken by construction, since it is one expression (I4, episodes that are stitched), is left to the tests.
@@ -32,7 +32,7 @@ class Invariants:
 
     def __init__(self) -> None:
         self._broken: Counter[str] = Counter()
-        self._updates = 0
+        self._updates = self._newest = 0  # those told one by one, and what the newest report says there are
         self._lives: dict[tuple[int, int], _Life] = {}
 
     def check(self, name: str, holds: bool) -> None:
@@ -50,16 +50,19 @@ class Invariants:
         self.check("I3", receipt.inserted == receipt.size + receipt.evicted)
 
     def learned(self, report: LearnerReport) -> None:
-        self.check("I5", report.updates == self._updates + report.done)
-        self._updates = report.updates
+        self._updates += report.done
+        self._newest = max(self._newest, report.updates)
+        # An answer that was lost on the way and sent again comes behind a later one: for so long there are too few.
+        self.check("I5", self._updates <= self._newest)
 
     def went_to(self, updates: int) -> None:
         """The run goes on from so many updates, as a checkpoint has them."""
-        self._updates = updates
+        self._updates = self._newest = updates
 
     def ended(self, receipt: Receipt, updates: int, batch_size: int) -> None:
         """Nothing is under way any more."""
         self.check("I3", not receipt.inserted or receipt.sampled == updates * batch_size)
+        self.check("I5", self._updates == self._newest == updates)
 
     def told(self) -> dict[str, int]:
         """How often each was broken, as the summary tells it."""

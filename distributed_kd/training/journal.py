@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distributed_kd.maths.statistics import normalised_score
+from distributed_kd.memory import resident
 from distributed_kd.records import RANDOM, EpisodeStats, Evaluation, LearnerReport, Receipt, State
 from distributed_kd.storage.metrics import Metrics
 from distributed_kd.training.account import Account
@@ -59,6 +60,7 @@ class _Window:
     returns: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     lengths: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     losses: dict[str, dict[str, float]] = field(default_factory=dict)
+    resident: dict[str, int] = field(default_factory=dict)
 
 
 class Journal:
@@ -98,6 +100,11 @@ class Journal:
             window.returns[name].append(float(episode_return))
             window.lengths[name].append(int(length))
 
+    def resident(self, kind: str, count: int) -> None:
+        """An actor of this kind takes so many bytes; of several the largest is told."""
+        largest = self._window.resident
+        largest[kind] = max(count, largest.get(kind, 0))
+
     def restarted(self, kind: str) -> None:
         """An actor of this kind was replaced."""
         self.account.restarted(kind)
@@ -129,7 +136,8 @@ class Journal:
                 self._learning_began, self._generated_before = report.started, self.generated
             self._learning_ended = report.ended
         self.invariants.learned(report)
-        self.updates, self.updates_of = report.updates, dict(report.updates_of)
+        if report.updates >= self.updates:  # an answer that was lost and sent again comes behind a later one
+            self.updates, self.updates_of = report.updates, dict(report.updates_of)
         self._busy += report.busy_seconds
         self._window.updates += report.done
         self._window.busy += report.busy_seconds
@@ -176,6 +184,8 @@ class Journal:
             "samples_per_insert": self.samples_per_insert,
             "env_faults": self.account.faults.total(),
         }
+        sizes = {"driver": resident(), **window.resident}
+        charts |= {f"memory_{kind}_mb": count / 2**20 for kind, count in sizes.items()}
         if self.receipt.prioritised:
             charts["replay_late_priorities"] = self.receipt.late_priorities
         if window.lags:

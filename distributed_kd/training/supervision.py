@@ -1,9 +1,10 @@
-"""Who of a run's rollouts and its evaluation is alive: heartbeats, incarnations, replacements, the budget for them.
+"""Who of a run's actors is alive: heartbeats, incarnations, replacements of rollouts and evaluation, the budget for all.
 
 What becomes of the calls that were under way, and who is asked for what, is the loop's.
 """
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,15 +15,20 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
-from distributed_kd.errors import InternalError
+from distributed_kd.actors.pulsed import Pulse
+from distributed_kd.errors import EnvironmentFault, InternalError, RunError
 from distributed_kd.training.calls import Call, Calls
-from distributed_kd.training.cluster import died
+from distributed_kd.training.cluster import ActorLost, Core, GivenLost, calmly, died
+from distributed_kd.training.recoveries import Key
 from distributed_kd.training.run import Run, Timer
 
 HEARTBEAT_SECONDS = 0.5
 """Time between two looks at who is alive"""
 PATIENCE = 5
 """Looks at which an actor may be silent, or twice as many as it has been silent before"""
+PATIENCE_WITH_CORE = 40
+"""The same of the learner and the replay: with one of them the run goes back, and both may compute for long in one call"""
+NAMES = {"evaluation": "the evaluation", "replay": "the replay", "learner": "the learner"}
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +39,9 @@ class Heart:
     Everything is counted in looks, not in time: a driver that was busy for long has not looked, and nobody was silent.
     """
 
-    def __init__(self, step_timeout: float):
+    def __init__(self, step_timeout: float, patience: int = PATIENCE):
         """`step_timeout` in seconds, as `rollouts.step_timeout`."""
-        self._timeout, self._patience = step_timeout, PATIENCE
+        self._timeout, self._patience = step_timeout, patience
         self._steps = self._silent = self._unmoved = 0
 
     def look(self, steps: int | None, busy: bool, proven: bool) -> str:
@@ -61,10 +67,10 @@ class Heart:
 
 @dataclass(eq=False)
 class Life:
-    """One incarnation of an actor that steps environments, from its start to its replacement."""
+    """One incarnation of an actor, from its start to its end."""
 
     kind: str
-    """rollout or evaluation"""
+    """rollout, evaluation, replay or learner"""
     number: int
     incarnation: int
     handle: ActorHandle
@@ -72,17 +78,26 @@ class Life:
     is_there: bool = False
     """it has answered"""
     proven: bool = False
-    """it has stepped environments"""
+    """it has done its work once"""
     is_over: bool = False
     pulse: ray.ObjectRef | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
-        return f"rollout {self.number}" if self.kind == "rollout" else "the evaluation"
+        return NAMES.get(self.kind) or f"{self.kind} {self.number}"
+
+    @property
+    def key(self) -> Key:
+        return self.kind, 0 if self.is_core else self.number
+
+    @property
+    def is_core(self) -> bool:
+        """It holds what the run has learned: it is not replaced alone."""
+        return self.kind in ("replay", "learner")
 
 
 class Supervision:
-    """Starts rollouts and the evaluation, looks at them, and replaces those that died or hang."""
+    """Looks at all actors; starts rollouts and the evaluation, and replaces those of them that died or hang."""
 
     def __init__(
         self,
@@ -90,9 +105,12 @@ class Supervision:
         calls: Calls[Life],
         start: Callable[[str, int, int], ActorHandle],
         came: Callable[[Life], None],
+        failed: Callable[[RunError], None],
     ):
-        """`start` makes an actor of a kind, with a number and an incarnation; `came` is told of each that is there."""
-        self._run, self._calls, self._start, self._came = run, calls, start, came
+        """`start` makes an actor of a kind, with a number and an incarnation; `came` is told of each that is there, `failed`
+        of why the run cannot go on."""
+        self._run, self._calls, self._start, self._came, self._failed = run, calls, start, came, failed
+        self.recoveries = run.journal.account.recoveries
         self._lives: list[Life] = []
         self._replaced: deque[float] = deque()
         self._timer = Timer(HEARTBEAT_SECONDS)
@@ -100,7 +118,7 @@ class Supervision:
     @property
     def evaluation(self) -> Life:
         """Started when it is first asked for: until then its core helps the others to begin."""
-        found = [life for life in self._lives if life.kind == "evaluation"]
+        found = self.lives("evaluation")
         return found[0] if found else self.begin("evaluation", 0)
 
     def begin(self, kind: str, number: int) -> Life:
@@ -115,9 +133,66 @@ class Supervision:
     def _step_timeout(self) -> float:
         return self._run.config.rollouts.step_timeout
 
-    def _on_there(self, life: Life, _: int) -> None:
+    def _on_there(self, life: Life, _: Pulse) -> None:
         life.is_there = True
+        if life.kind == "evaluation":  # it may be long until it is asked for the next scores
+            self.recoveries.back(life.key)
         self._came(life)
+
+    def watch(self, core: Core) -> None:
+        """Look at these too from now on, in place of those that were there before."""
+        self._lives = [life for life in self._lives if not life.is_core]
+        handles = [("learner", 0, core.learner), *(("replay", shard, handle) for shard, handle in enumerate(core.replays))]
+        for kind, number, handle in handles:
+            heart = Heart(math.inf, PATIENCE_WITH_CORE)
+            life = Life(kind, number, self._run.incarnation, handle, heart, is_there=True)
+            self._lives.append(life)
+
+    def at_work(self, *lives: Life) -> None:
+        """They have done what they are there for."""
+        for life in lives:
+            if not life.proven:
+                life.proven = True
+                self.recoveries.back(life.key)
+
+    def lives(self, *kinds: str) -> list[Life]:
+        return [life for life in self._lives if life.kind in kinds]
+
+    def at_work_of(self, kind: str) -> list[Life]:
+        """Those of a kind that have done their work, and that nothing is known to have befallen."""
+        return [life for life in self.lives(kind) if life.proven and not self.recoveries.is_under_way(life.key)]
+
+    # ---- events
+
+    def attend(self, seconds: float) -> None:
+        """Wait at most so long for the next call to end, and see to it; then to those that hang, when it is time to look.
+
+        Raises ActorLost where the replay or the learner is gone or hangs.
+        """
+        for reference, call in self._calls.ended(seconds):
+            try:
+                value = calmly(reference, call.who)
+            except EnvironmentFault as fault:
+                call.broken(fault)
+            except ActorLost as lost:
+                if isinstance(lost, GivenLost) and call.given_lost:
+                    call.given_lost()
+                elif isinstance(lost, GivenLost) or call.owner is None:
+                    raise
+                else:
+                    self._replace_or_fail(call.owner, lost.why, call)
+            else:
+                call.done(value)
+        for life, why in self._hanging():
+            if life.is_core:
+                raise ActorLost(life.name, why)
+            self._replace_or_fail(life, why)
+
+    def _replace_or_fail(self, life: Life, why: str, *ended: Call) -> None:
+        try:
+            self.replace(life, why, *ended)
+        except InternalError as spent:
+            self._failed(spent)
 
     def end(self, life: Life) -> list[Call]:
         """Let an actor do nothing any more; gives what it was asked for."""
@@ -133,7 +208,7 @@ class Supervision:
         """
         given_up = [*ended, *self.end(life)]
         try:
-            self.spend(life.kind, f"{life.name} {why}")
+            self.spend(life.key, f"{life.name} {why}")
             self._run.incarnation += 1
             self.begin(life.kind, life.number)
         finally:
@@ -146,29 +221,33 @@ class Supervision:
         What they had under way is theirs no more: segments come from the earlier incarnation, scores of weights that are
         gone do not come.
         """
-        rollouts = [life for life in self._lives if life.kind == "rollout"]
-        for life in [life for life in self._lives if life not in rollouts]:
+        rollouts = self.lives("rollout")
+        for life in self.lives("evaluation"):
             self.end(life)
+            self.recoveries.forget(life.key)  # it is started when there are weights to score
         for life in rollouts:
             life.incarnation = self._run.incarnation
             self._calls.expect(life.handle.renew.remote(life.incarnation), Call(life.name, owner=life))
         return rollouts
 
-    def spend(self, kind: str, what: str) -> None:
-        """Count a replacement. Raises InternalError where there were too many of late."""
+    def spend(self, who: Key, what: str) -> None:
+        """Count a replacement. Raises InternalError where there were too many of late that nobody brought about."""
         now, config = time.monotonic(), self._run.config.supervision
         while self._replaced and self._replaced[0] <= now - config.within_seconds:
             self._replaced.popleft()
-        if len(self._replaced) >= config.restarts:
+        on_purpose = self.recoveries.is_under_way(who)
+        if len(self._replaced) >= config.restarts and not on_purpose:
             raise InternalError(
                 f"too much has failed (supervision.restarts={config.restarts}): {what}, after {len(self._replaced)} "
                 f"replacements within {config.within_seconds:g} s. Mend the cause, or allow more"
             )
-        self._replaced.append(now)
-        self._run.journal.restarted(kind)
+        if not on_purpose:
+            self._replaced.append(now)
+        self.recoveries.lost(who)
+        self._run.journal.restarted(who[0])
         logger.warning("warning: %s. It is replaced", what)
 
-    def hanging(self) -> list[tuple[Life, str]]:
+    def _hanging(self) -> list[tuple[Life, str]]:
         """Look at all, when it is time: those that hang or are gone, and why."""
         if not self._timer.due:
             return []
@@ -184,7 +263,9 @@ class Supervision:
             steps = None
             if life.pulse in answered:
                 try:
-                    steps = ray.get(life.pulse)
+                    pulse = ray.get(life.pulse)
+                    steps = pulse.steps
+                    self._run.journal.resident(life.kind, pulse.resident)
                 except RayActorError as error:
                     found.append((life, died(error)))
                     continue

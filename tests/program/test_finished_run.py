@@ -41,7 +41,7 @@ SUMMARY = {
     "replay": {"inserted": int, "evicted": int, "size": int, "sampled": int, "samples_per_insert": float,
                "prioritised": int, "late_priorities": int},
     "accounting": {"generated": int, "accepted": int, "dropped": {}, "unknown": int, "restarts": RESTARTS, "env_faults": {},
-                   "rollbacks": {"count": int, "env_steps": int, "updates": int}},
+                   "rollbacks": {"count": int, "env_steps": int, "updates": int}, "recovery_seconds": {}, "on_purpose": {}},
     "invariants": dict.fromkeys(("I1", "I2", "I3", "I5", "I6"), int),
 }  # fmt: skip
 

@@ -57,6 +57,8 @@ BASE = {
         "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
         "env_faults": {},
         "rollbacks": {"count": 0, "env_steps": 0, "updates": 0},
+        "recovery_seconds": {},
+        "on_purpose": {},
     },
     "invariants": {"I1": 0, "I2": 0, "I3": 0, "I5": 0, "I6": 0},
 }

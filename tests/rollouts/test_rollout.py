@@ -2,7 +2,7 @@ import copy
 
 import numpy as np
 import pytest
-from rollout_builders import CARTPOLE, WALK, build_rollout, constant, content, pieces, policies
+from rollout_builders import CARTPOLE, WALK, build_rollout, constant, content, pieces, policies, weights_of
 
 from distributed_kd.config import EnvConfig
 from distributed_kd.envs.spec import read_spec
@@ -218,3 +218,22 @@ def test_lanes_that_do_not_come_back_to_where_they_were_are_told():
     state["lanes"]["2"]["episode"] += 1  # as if the environment drew something that its seed does not decide
     with pytest.raises(EnvironmentFault, match=r"cannot be resumed exactly.*--runner ray"):
         rollout.restore(state)
+
+
+def test_older_weights_than_those_at_hand_are_not_taken_over():
+    """A call that was lost on the way and is repeated comes behind a later one."""
+    named = [policies(read_spec(WALK), "teacher", "large", "small") for _ in range(2)]
+    for action, networks in enumerate(named):
+        for network in networks.values():
+            constant(network, action)
+    rollout, _ = build_rollout(named=named[0], start=0, end=0, student_epsilon=0)
+    older, newer = weights_of(named[0], version=6), weights_of(named[1], version=7)
+
+    def played(weights):
+        segment, stats = rollout.collect(weights, 0)
+        return set(segment.action[segment.is_step]), set(segment.version[segment.is_step]), stats.version
+
+    assert played(newer) == ({1}, {7}, 7)
+    assert played(older) == ({1}, {7}, 7)
+    rollout.renew(1)
+    assert played(older) == ({0}, {6}, 6), "the run went back"

@@ -31,6 +31,12 @@ class World:
         )
         self.deliveries.address(self.shards, [receipt(), receipt()])
 
+    def answer_fences(self):
+        calls = self.calls[:]
+        self.calls.clear()
+        for call in calls:
+            call.done(None)
+
 
 def receipt(refused=0):
     return Receipt(0, 0, 0, 0, 0, {"fenced": refused} if refused else {})
@@ -56,7 +62,7 @@ def test_every_shard_is_told_of_a_fence_and_new_ones_of_all():
 def test_what_is_of_an_earlier_incarnation_must_be_refused_and_nothing_else(incarnation, refused, holds):
     world = World()
     world.deliveries.fence(0, 3)
-    world.calls.clear()
+    world.answer_fences()
     world.deliveries.take("segment", stats(0, incarnation))
     (call,) = world.calls
     call.done(receipt(refused))
@@ -95,3 +101,19 @@ def test_of_segments_that_are_gone_those_that_are_there_are_stored():
     assert world.lost == [8]
     world.calls[3].done(receipt())
     assert world.deliveries.count == 0
+
+
+def test_a_shard_is_never_told_of_a_fence_and_handed_a_segment_at_once():
+    """Where a call was lost on the way and is repeated, it comes behind later ones."""
+    world = World()
+    world.deliveries.take("s0", stats(0))
+    world.deliveries.fence(0, 1)
+    assert [shard.asked for shard in world.shards] == [[("add", "s0")], [("fence", 0, 1)]]
+    world.deliveries.take("s1", stats(1, incarnation=1))
+    assert world.shards[1].asked == [("fence", 0, 1)], "the fence was not answered"
+    added, fenced = world.calls
+    fenced.done(None)
+    assert world.shards[1].asked[1:] == [("add", "s1")]
+    added.done(receipt())
+    assert world.shards[0].asked[1:] == [("fence", 0, 1)]
+    assert world.fenced == [True], "it was sent before there was a fence"

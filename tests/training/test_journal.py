@@ -105,7 +105,24 @@ def test_the_account_adds_up(tmp_path):
         "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
         "env_faults": {},
         "rollbacks": {"count": 0, "env_steps": 0, "updates": 0},
+        "recovery_seconds": {},
+        "on_purpose": {},
     }
+
+
+def test_reports_that_come_in_another_order_are_all_counted_and_one_that_never_comes_is_noticed(tmp_path):
+    """As where the answer to a call was lost on the way and had to be sent again."""
+    made = journal(tmp_path)
+    for updates in (8, 24, 16):
+        made.learned(report(updates=updates, done=8))
+    made.invariants.ended(receipt(sampled=24), 24, batch_size=1)
+    assert made.updates == 24
+    assert made.invariants.told()["I5"] == 0
+    made.learned(report(updates=40, done=8))
+    made.invariants.ended(receipt(sampled=40), 40, batch_size=1)
+    assert made.invariants.told()["I5"] == 1
+    made.learned(report(updates=40, done=9))
+    assert made.invariants.told()["I5"] == 2, "more than there are"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ class Loop(_Loop):
     def __init__(self, lost):
         self.order, self._lost = [], {lost}
         self._cluster = SimpleNamespace(start_core=lambda: None)
+        self._crew = SimpleNamespace(watch=lambda core: None)
         self._run = SimpleNamespace(config=SimpleNamespace(rollouts=SimpleNamespace(actors=0)), stop=False)
         self._fault = None
 
