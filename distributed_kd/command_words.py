@@ -19,7 +19,7 @@ def split(words: list[str], command: str) -> tuple[argparse.Namespace, list[str]
     parser = Parser(prog=f"python launch.py {command}", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--allow-env-import", action="store_true")
-    taking = ("--out", "--address", "--runner", "--data")
+    taking = ("--out", "--address", "--runner", "--data", "--chaos")
     for option in taking:
         parser.add_argument(option, choices=("ray", "inline") if option == "--runner" else None)
     own, flags = [], []

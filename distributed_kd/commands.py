@@ -22,6 +22,8 @@ RUN_OPTIONS = """\
   --runner ray|inline         ray: actors in parallel; inline: one process, the same to the bit for one seed
   --address ADDRESS           join a running Ray cluster (auto: the one on this machine); without it Ray starts embedded
   --allow-env-import          let env.id "module:Id-v0" import that module
+  --chaos FAULTS              kill, freeze and break parts of the run on purpose, to see what becomes of it, such as
+                              "kill=rollout:20s,learner:120s;freeze=rollout:60s;env=raise:0.001,hang:0.0001;rpc=20"
   --debug                     show the traceback of an error
 """
 
@@ -111,13 +113,16 @@ def _check(config, options: argparse.Namespace):
 
     Gives the run as it holds with its set of states, if it has one, the environment's spec, the loop and the plan.
     """
+    from distributed_kd.training.chaos import CALM, Chaos
     from distributed_kd.training.plan import plan_here
     from distributed_kd.training.preflight import check_address, check_device, check_run
 
+    chaos = Chaos.parse(options.chaos) if options.chaos is not None else CALM
     spec = check_run(config, options.allow_env_import)
     if options.runner == "inline" or config.data.file:
         alone = "a set of states is learned from in one process" if config.data.file else "the inline runner uses no cluster"
-        for key, given in (("address", options.address), ("runner", options.runner if options.runner == "ray" else None)):
+        on_ray = options.runner if options.runner == "ray" else None
+        for key, given in (("address", options.address), ("runner", on_ray), ("chaos", options.chaos)):
             if given:
                 raise ConfigurationError(Problem("options exclude each other", key, given, alone, "Drop one"))
         if config.learner.replicas > 1:
@@ -133,10 +138,13 @@ def _check(config, options: argparse.Namespace):
         return config, spec, inline.RUNNER, []
     from distributed_kd.training.on_ray import runner
 
+    if options.address and chaos.rpc:
+        why = "the calls of a Ray that runs already cannot be lost on purpose"
+        raise ConfigurationError(Problem("options exclude each other", "chaos", options.chaos, why, "Drop one"))
     if options.address:
         check_address(options.address)
     plan = [] if options.address else plan_here(config).lines(config)
-    return config, spec, runner(options.address), plan
+    return config, spec, runner(options.address, chaos), plan
 
 
 def _run(parts, folder, runner, plan, restored=None) -> int:

@@ -84,7 +84,7 @@ def show_networks(words: list[str]) -> int:
     tables, _ = tables_of(source)
     if options.help:
         return print_help("python launch.py networks [PRESET | FILE.toml]", tables, NETWORKS_OPTIONS)
-    for name in ("out", "runner", "address", "data"):
+    for name in ("out", "runner", "address", "data", "chaos"):
         if value := getattr(options, name):
             raise ConfigurationError(Problem("not an option here", name, value, "networks trains nothing", "Leave it out"))
     from distributed_kd.flags import parse_run

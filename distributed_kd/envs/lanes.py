@@ -17,17 +17,27 @@ from distributed_kd.envs.atari import AtariFrames
 from distributed_kd.envs.atari_lanes import atari_lanes
 from distributed_kd.envs.cartpole_lanes import CartPoleLanes
 from distributed_kd.envs.faults import checked, checked_reward, fault_of
+from distributed_kd.envs.injected import NOTHING, Injected
 from distributed_kd.envs.lane_step import Lanes, LaneStep
 from distributed_kd.envs.progress import begin
 from distributed_kd.envs.spec import make
 from distributed_kd.records import EnvSpec, Fault, State
 
 
-def make_lanes(config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence, repeatable: bool = True) -> Lanes:
+def make_lanes(
+    config: EnvConfig,
+    spec: EnvSpec,
+    lanes: int,
+    seed: np.random.SeedSequence,
+    repeatable: bool = True,
+    injected: Injected = NOTHING,
+) -> Lanes:
     """Lanes of an environment, by its fast vector form where there is one whose episodes can be told apart.
 
     `repeatable` lanes can be saved and restored exactly; others may be faster, and begin new episodes when restored.
     """
+    if injected:
+        return SyncLanes(config, spec, lanes, seed, injected)
     if not repeatable and (fast := atari_lanes(config, lanes, seed)) is not None:
         return fast
     registered = gym.registry.get(config.id)
@@ -139,11 +149,20 @@ class Tape(gym.Wrapper):
 class SyncLanes:
     """Any Gymnasium environment, stepped lane after lane in this process."""
 
-    def __init__(self, config: EnvConfig, spec: EnvSpec, lanes: int, seed: np.random.SeedSequence):
+    def __init__(
+        self,
+        config: EnvConfig,
+        spec: EnvSpec,
+        lanes: int,
+        seed: np.random.SeedSequence,
+        injected: Injected = NOTHING,
+    ):
         self._spec = spec
+        children = [*enumerate(seed.spawn(lanes))]
+        faults = seed.spawn(lanes)
         makers = [
-            lambda lane=lane, child=child: Tape(lambda: make(config), child, lane)
-            for lane, child in enumerate(seed.spawn(lanes))
+            lambda lane=lane, child=child: Tape(lambda: injected.into(make(config), faults[lane]), child, lane)
+            for lane, child in children
         ]
         # copy=False: the rollout copies every observation into its own buffer at once.
         self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)

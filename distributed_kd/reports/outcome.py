@@ -96,6 +96,11 @@ def notes(summary: dict) -> list[str]:
     lost = account["rollbacks"]
     if lost["count"]:
         failed.append(f"{lost['env_steps']:,} steps and {lost['updates']:,} updates lost by going back to a checkpoint")
+    times = [
+        f"{kind} {one['p50']:.1f} s (95 %: {one['p95']:.1f} s, {one['count']:,} x)"
+        for kind, one in account["recovery_seconds"].items()
+    ]
+    done = [f"{count:,} x {what}" for what, count in account["on_purpose"].items()]
     broken = [f"{name} ({count:,} x)" for name, count in summary["invariants"].items() if count]
     return [
         f"speed     {speed['env_steps_per_second']:,.0f} env steps/s, {speed['updates_per_second']:,.0f} updates/s, "
@@ -103,6 +108,8 @@ def notes(summary: dict) -> list[str]:
         f"steps     {account['generated']:,} generated = {account['accepted']:,} accepted + {dropped:,} dropped "
         f"+ {account['unknown']:,} unknown; {replay['samples_per_insert']:.3f} samples per insert",
         *([f"failed    {', '.join(failed)}: replaced, and gone on"] if failed else []),
+        *([f"back      at work again after (median): {', '.join(times)}"] if times else []),
+        *([f"chaos     on purpose: {', '.join(done)}"] if done else []),
         *([f"broken    what must hold of the data did not: {', '.join(broken)}. Please report this run"] if broken else []),
     ]
 

@@ -10,6 +10,7 @@ from torch import nn
 from distributed_kd.config import EnvConfig
 from distributed_kd.data_config import RolloutsConfig
 from distributed_kd.envs.faults import told
+from distributed_kd.envs.injected import NOTHING, Injected
 from distributed_kd.envs.lanes import make_lanes
 from distributed_kd.envs.progress import begin
 from distributed_kd.errors import EnvironmentFault
@@ -46,8 +47,10 @@ class Rollout:
         incarnation: int = 0,
         sampled: frozenset[str] = frozenset(),
         repeatable: bool = True,
+        injected: Injected = NOTHING,
     ):
-        """`repeatable` lanes come back from a saved state; without it the fastest that there are may be taken."""
+        """`repeatable` lanes come back from a saved state; without it the fastest that there are may be taken. `injected`
+        are faults that the environments have on purpose."""
         self._spec, self._plan, self._exploration, self._gamma = spec, plan, exploration, gamma
         self._steps, self._student_epsilon = rollouts.steps_per_segment, rollouts.student_epsilon
         self._behaviour, self._sampled = rollouts.behaviour, sampled
@@ -62,7 +65,7 @@ class Rollout:
         # Weights of networks that act nowhere here need not be unpacked.
         self._policies = Policies({name: network for name, network in networks.items() if name in drivers})
         self._act = self._policies.together(self._groups, lanes)
-        self._lanes = make_lanes(env, spec, lanes, lane_seed, repeatable)
+        self._lanes = make_lanes(env, spec, lanes, lane_seed, repeatable, injected)
         self._frames = Frames(spec, lanes)
         self._frames.begin(self._guarded(self._lanes.reset))
         self._episodes = Episodes(lanes)
@@ -74,7 +77,8 @@ class Rollout:
         the rest of the episode; raises EnvironmentFault where no other one can be begun.
         """
         started, began = time.time(), time.perf_counter()
-        self._policies.load(weights)
+        if weights.version > self._policies.version:  # a call that was lost on the way comes behind a later one
+            self._policies.load(weights)
         shape = (self._steps, len(self._plan.policy))
         observation = np.empty((*shape, *self._spec.observation_shape), self._spec.observation_dtype)
         before, known = self._frames.before
@@ -120,7 +124,7 @@ class Rollout:
             known=known,
             gamma=self._gamma,
             policy=np.where(taught, 0, self._plan.policy),
-            version=weights.version,
+            version=self._policies.version,
             probability=epsilon / self._spec.actions + (1.0 - epsilon) * likelihood * (action == preferred),
             valid=valid,
         )
@@ -132,7 +136,7 @@ class Rollout:
             self._incarnation,
             self._sequence,
             segment.steps,
-            weights.version,
+            self._policies.version,
             time.perf_counter() - began,
             self._plan.policy[lane],
             episode_return,

@@ -18,8 +18,10 @@ import distributed_kd
 from distributed_kd.actors.evaluation_actor import EvaluationActor
 from distributed_kd.actors.learner_actor import LearnerActor
 from distributed_kd.actors.learner_replica import LearnerReplica
+from distributed_kd.actors.once import FOR_EVER
 from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
+from distributed_kd.envs.injected import Injected
 from distributed_kd.errors import InternalError, RayError, ResourceError, RunError
 from distributed_kd.learning.replicas import ReplicaLost
 from distributed_kd.replay.shards import of_each
@@ -104,17 +106,20 @@ def nodes() -> list[Node]:
 class Cluster:
     """Starts the run's actors, each in its place."""
 
-    def __init__(self, run: Run, plan: Plan, group: PlacementGroup):
-        self._run, self._plan, self._group = run, plan, group
+    def __init__(self, run: Run, plan: Plan, group: PlacementGroup, injected: Injected):
+        self._run, self._plan, self._group, self._injected = run, plan, group, injected
 
-    def _options(self, bundle: int, cpus: float, gpus: float = 0.0) -> dict[str, object]:
+    def _options(self, bundle: int, cpus: float, gpus: float = 0.0, in_order: bool = False) -> dict[str, object]:
         place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
         return {
             "num_cpus": cpus,
             "num_gpus": gpus,
             "scheduling_strategy": place,
             "max_restarts": 0,
-            "max_task_retries": 0,
+            # A call that was lost on the way is repeated, and done once (`actors.once`).
+            "max_task_retries": FOR_EVER,
+            # In order, Ray would let all calls behind one that was lost wait for half a minute.
+            "allow_out_of_order_execution": not in_order,
         }
 
     def start_core(self) -> Core:
@@ -130,7 +135,7 @@ class Cluster:
         begin = {"state": run.state_of("learner"), **run.parts.learner(device_of(plan.device), repeatable=False)}
         first = len(replays) + plan.rollout_actors  # the bundle of the first further replica
         others = [
-            LearnerReplica.options(**self._options(first + rank - 1, plan.learner_cpus, plan.gpus)).remote(
+            LearnerReplica.options(**self._options(first + rank - 1, plan.learner_cpus, plan.gpus, in_order=True)).remote(
                 rank, plan.replicas, union, threads, **begin
             )
             for rank in range(1, plan.replicas)
@@ -147,7 +152,7 @@ class Cluster:
         if kind == "rollout":
             options = self._options(plan.shards + number, plan.rollout_cpus)
             given = parts.rollout(number, incarnation, repeatable=False)
-            actor = RolloutActor.options(**options).remote(**given)
+            actor = RolloutActor.options(**options).remote(**given, injected=self._injected)
         else:
             actor = EvaluationActor.options(**self._options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
         actor.prepare.remote()  # what goes wrong there is told by the first call that needs it
@@ -155,8 +160,8 @@ class Cluster:
 
 
 @contextmanager
-def placed(run: Run) -> Iterator[Cluster]:
-    """The run's actors on the Ray that was joined; they are ended with the block."""
+def placed(run: Run, injected: Injected) -> Iterator[Cluster]:
+    """The run's actors on the Ray that was joined, faults `injected` into its rollouts; they are ended with the block."""
     plan = make_plan(run.config, nodes())
     group = placement_group(plan.bundles, strategy="PACK")
     try:
@@ -165,7 +170,7 @@ def placed(run: Run) -> Iterator[Cluster]:
                 f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
                 f"{plan.cpus_there:g} CPU were free for {PLACEMENT_SECONDS} s. Wait, or lower --rollouts.actors"
             )
-        yield Cluster(run, plan, group)
+        yield Cluster(run, plan, group, injected)
     finally:
         remove_placement_group(group)
 

@@ -12,10 +12,11 @@ from functools import partial
 
 import ray
 
-from distributed_kd.errors import EnvironmentFault, InternalError, RunError
+from distributed_kd.errors import EnvironmentFault, RunError
 from distributed_kd.records import EpisodeStats, Evaluation, Fault, LearnerReport, Receipt
 from distributed_kd.replay.shards import Tally, in_one
 from distributed_kd.training.calls import Call, Calls
+from distributed_kd.training.chaos import CALM, Chaos, Strikes
 from distributed_kd.training.cluster import ActorLost, Cluster, GivenLost, calmly, joined, placed
 from distributed_kd.training.deliveries import Deliveries
 from distributed_kd.training.plan import cores
@@ -28,27 +29,29 @@ POLL_SECONDS = 0.25
 """How long a wait for events lasts at most, so that a signal is seen"""
 
 
-def train(run: Run, address: str | None = None) -> Evaluation | None:
+def train(run: Run, address: str | None, chaos: Chaos) -> Evaluation | None:
     """Start or join Ray, run the loop until the run is over or stopped, and leave nothing behind."""
+    chaos.prepare()
     with joined(address):
         run.stop.install()  # Ray replaces the handler of SIGTERM
-        with placed(run) as cluster:
-            return _Loop(run, cluster).run()
+        with placed(run, chaos.env) as cluster:
+            return _Loop(run, cluster, chaos).run()
 
 
-def runner(address: str | None = None) -> Runner:
-    """This loop, on the cluster at `address` or on a Ray of its own."""
-    return Runner("ray", partial(train, address=address), goes_on_exactly=False)
+def runner(address: str | None = None, chaos: Chaos = CALM) -> Runner:
+    """This loop, on the cluster at `address` or on a Ray of its own, with faults on purpose."""
+    return Runner("ray", partial(train, address=address, chaos=chaos), goes_on_exactly=False)
 
 
 class _Loop:
     """Calls under way, and what to do when each has ended."""
 
-    def __init__(self, run: Run, cluster: Cluster):
+    def __init__(self, run: Run, cluster: Cluster, chaos: Chaos):
         self._run, self._cluster, self._journal, config = run, cluster, run.journal, run.config
         self._segment_steps = config.rollouts.segment_steps
         self._calls: Calls[Life] = Calls()
-        self._crew = Supervision(run, self._calls, cluster.start, self._on_there)
+        self._crew = Supervision(run, self._calls, cluster.start, self._on_there, self._on_failed)
+        self._strikes = Strikes(chaos, run.parts.seed("chaos"), self._crew.at_work_of, self._crew.recoveries)
         refused_well = partial(self._journal.invariants.check, "I2")
         self._deliveries = Deliveries(self._calls, config.replay.shards, self._on_stored, self._on_gone, refused_well)
         # Every rollout stands here once for each further call it may be given, the longest idle first.
@@ -63,7 +66,7 @@ class _Loop:
         self._weights: ray.ObjectRef | None = None
 
     def run(self) -> Evaluation | None:
-        self._core = self._cluster.start_core()
+        self._start_core()
         for actor in range(self._run.config.rollouts.actors):
             self._crew.begin("rollout", actor)
         while True:
@@ -84,7 +87,8 @@ class _Loop:
             self._ask_evaluator()
             if self._run.checkpoint_timer.due:
                 self._checkpoint()
-            self._next_event()
+            self._crew.attend(POLL_SECONDS)
+            self._strikes.strike()
             self._journal.tick()
         self._until(lambda: not (self._steps_under_way or self._training))
         self._checkpoint()
@@ -130,7 +134,7 @@ class _Loop:
     # ---- what has ended
 
     def _on_collected(self, life: Life, segment: ray.ObjectRef, stats: EpisodeStats) -> None:
-        life.proven = True
+        self._crew.at_work(life)
         self._idle.append(life)
         self._journal.collected(stats)
         self._deliveries.take(segment, stats)
@@ -158,13 +162,16 @@ class _Loop:
 
     def _on_trained(self, weights: ray.ObjectRef, report: LearnerReport) -> None:
         self._training -= 1
-        self._weights = weights
+        if report.updates >= self._journal.updates:  # an answer that was lost and sent again comes behind a later one
+            self._weights = weights
+        self._crew.at_work(*self._crew.lives("learner", "replay"))
         self._starved_at = report.receipt.inserted if report.starved else None
         self._journal.counted(self._tally.take_all(report.receipt))
         self._journal.learned(report)
 
     def _on_evaluated(self, env_steps: int, reference: ray.ObjectRef, evaluation: Evaluation) -> None:
-        self._evaluating, self._crew.evaluation.proven = False, True
+        self._evaluating = False
+        self._crew.at_work(self._crew.evaluation)
         self._calls.expect(self._core.learner.heed.remote(reference), Call("the learner"))
         self._run.evaluated(evaluation, cores(), env_steps)
         self._check_faults("the evaluation", evaluation.faults)
@@ -187,12 +194,6 @@ class _Loop:
             self._deliveries.fence(life.number, life.incarnation)
             self._idle.extend([life] * CALLS_IN_FLIGHT)
 
-    def _replace(self, life: Life, why: str, *ended: Call) -> None:
-        try:
-            self._crew.replace(life, why, *ended)
-        except InternalError as spent:
-            self._fault = spent
-
     def _roll_back(self, lost: ActorLost) -> None:
         """Start the replay and the learner anew from one checkpoint; what came after it is lost, also at the rollouts."""
         self._core.end()
@@ -200,37 +201,26 @@ class _Loop:
         self._training, self._starved_at, self._evaluating = 0, -1, False
         # What an actor was given is gone with the one that it had it from.
         kind = "replay" if lost.who == ("the learner" if isinstance(lost, GivenLost) else "the replay") else "learner"
-        self._crew.spend(kind, f"the {kind} {lost.why}")
+        self._crew.spend((kind, 0), f"the {kind} {lost.why}")
         self._run.rewind()
         self._goes_back = True
         self._deliveries.leave()
         for life in self._crew.renew():
             self._deliveries.fence(life.number, life.incarnation)
+        self._start_core()
+
+    def _start_core(self) -> None:
         self._core = self._cluster.start_core()
+        self._crew.watch(self._core)
+
+    def _on_failed(self, fault: RunError) -> None:
+        self._fault = fault
 
     # ---- how events come
 
-    def _next_event(self) -> None:
-        for reference, call in self._calls.ended(POLL_SECONDS):
-            try:
-                value = calmly(reference, call.who)
-            except EnvironmentFault as fault:
-                call.broken(fault)
-            except ActorLost as lost:
-                if isinstance(lost, GivenLost) and call.given_lost:
-                    call.given_lost()
-                elif isinstance(lost, GivenLost) or call.owner is None:
-                    raise
-                else:
-                    self._replace(call.owner, lost.why, call)
-            else:
-                call.done(value)
-        for life, why in self._crew.hanging():
-            self._replace(life, why)
-
     def _until(self, done: Callable[[], bool]) -> None:
         while not done():
-            self._next_event()
+            self._crew.attend(POLL_SECONDS)
 
     def _is_over(self) -> bool:
         """Enough updates, or enough steps with nothing under way that could still be learned from."""
