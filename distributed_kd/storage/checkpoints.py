@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors.numpy import load_file
 
@@ -53,12 +54,20 @@ class Checkpoint:
     """newer checkpoints that could not be used: one line each, with the file and the reason"""
 
 
+class Committed(NamedTuple):
+    """What `save` has written."""
+
+    path: Path
+    bytes: int
+    """of all its files but the manifest"""
+
+
 class _Damaged(Exception):
     """Why a checkpoint cannot be used, behind the name of its file."""
 
 
-def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str, object], keep: int) -> Path:
-    """Commit a checkpoint and prune the folder to the `keep` newest; gives the checkpoint's folder.
+def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str, object], keep: int) -> Committed:
+    """Commit a checkpoint and prune the folder to the `keep` newest; gives the checkpoint's folder and size.
 
     Checkpoints of a later step are of a course that was given up (damaged, or rolled back behind): they are removed
     once this one is committed, so that the newest step is always the last one saved.
@@ -99,7 +108,7 @@ def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str
         sync_folder(folder)
         replace_file(folder / LATEST, f"{name}\n".encode())
     _prune(folder, folder / name, keep)
-    return folder / name
+    return Committed(folder / name, sum(file["bytes"] for file in files.values()))
 
 
 def load_newest(folder: Path) -> Checkpoint:

@@ -40,9 +40,9 @@ def _train(run: Run) -> Evaluation | None:
             rollouts[int(actor)].restore(state)
         journal.resumed(learner.updates, learner.updates_of, replay.receipt())
 
-    def save(with_rollouts: bool = True) -> None:
+    def save(stalled_since: float | None = None, with_rollouts: bool = True) -> None:
         lanes = {str(actor): rollout.state() for actor, rollout in enumerate(rollouts)} if with_rollouts else None
-        run.save(learner=learner.state(), replay=replay.state(), rollouts=lanes)
+        run.save(stalled_since, learner=learner.state(), replay=replay.state(), rollouts=lanes)
 
     try:
         weights = learner.weights()
@@ -65,8 +65,8 @@ def _train(run: Run) -> Evaluation | None:
                 learner.heed(evaluation)
                 run.evaluated(evaluation, cores=1, env_steps=asked_at)
                 run.check_faults("the evaluation", evaluation.faults)
-            if run.checkpoint_timer.due:
-                save()
+            if run.checkpoint_is_due:
+                save(stalled_since=time.monotonic())
         if not run.stop and (priorities := learner.priorities()) is not None:
             journal.counted(replay.prioritise(priorities))  # nobody will ask for more batches, with which they would go back
         save()

@@ -19,6 +19,7 @@ from distributed_kd.storage.metrics import Metrics
 from distributed_kd.training.account import Account
 from distributed_kd.training.bounds import Bounds
 from distributed_kd.training.invariants import Invariants
+from distributed_kd.training.saving import Costs, Saved
 
 WRITE_SECONDS = 2.0
 """Time between two lines of metrics"""
@@ -78,6 +79,7 @@ class Journal:
         self._policies, self._metrics, self._rollouts, self._show = policies, metrics, rollouts, show
         self.phase = "warm-up"
         self.account, self.invariants = Account(), Invariants()
+        self._costs = Costs()
         self.receipt = Receipt(0, 0, 0, 0, 0)
         self.updates = 0
         self.updates_of: dict[str, int] = {}
@@ -165,6 +167,12 @@ class Journal:
         about = {"version": evaluation.version, "seconds": evaluation.seconds, "env_steps": env_steps}
         self._write({"evaluation": {**values, **about}})
 
+    def saved(self, saved: Saved) -> None:
+        """A checkpoint was committed."""
+        self._costs.take(saved)
+        costs = {"seconds": saved.seconds, "bytes": saved.bytes, "stall_seconds": saved.stall_seconds}
+        self._write({"checkpoint_step": saved.step, **{f"checkpoint_{name}": cost for name, cost in costs.items()}})
+
     def tick(self) -> None:
         """Write a line of metrics and show the table, when it is time."""
         if time.monotonic() - self._window.began >= WRITE_SECONDS:
@@ -228,20 +236,28 @@ class Journal:
         return self.bounds.progress(self.generated, self.updates)
 
     @property
+    def _learning(self) -> float:
+        """Seconds from this process's first update to its last."""
+        return self._learning_ended - self._learning_began
+
+    @property
     def learner_busy_share(self) -> float:
         """Share of the time from the first update to the last that the learner spent in updates."""
-        learning = self._learning_ended - self._learning_began
-        return self._busy / learning if learning > 0 else 0.0
+        return self._busy / self._learning if self._learning > 0 else 0.0
 
     def throughput(self) -> dict[str, float]:
         """Over this process's share of the run, from the first update to the last; the warm-up is not counted."""
-        learning = max(self._learning_ended - self._learning_began, 1e-9)
+        learning = max(self._learning, 1e-9)
         learned = self.updates - self._updates_before
         return {
             "env_steps_per_second": (self.generated - self._generated_before) / learning if learned else 0.0,
             "updates_per_second": learned / learning if learned else 0.0,
             "learner_busy_share": self.learner_busy_share,
         }
+
+    def checkpoints(self) -> dict[str, object]:
+        """Over this process's share of the run, as `Costs.told`."""
+        return self._costs.told(self._learning)
 
     def accounting(self, broke_off: bool = False) -> dict[str, object]:
         """Every step generated, by what became of it, as `Account.told`. Raises InternalError where it does not add up."""

@@ -81,8 +81,9 @@ def _train(run: Run) -> Evaluation | None:
     held = min(max(1, round(config.held_out * len(states))), len(states) - 1)
     held_out, learned = learner.teacher.lesson(states[:held]), states[held:]
 
-    def save() -> None:
-        run.save(learner=learner.state(), held_out={"best": best.state(), "random": random.bit_generator.state})
+    def save(stalled_since: float | None = None) -> None:
+        held_out = {"best": best.state(), "random": random.bit_generator.state}
+        run.save(stalled_since, learner=learner.state(), held_out=held_out)
 
     journal.phase = "training"
     run.restart_timers()
@@ -100,8 +101,8 @@ def _train(run: Run) -> Evaluation | None:
         busy = time.perf_counter() - clock
         journal.learned(report(learner, done, began, busy, journal.receipt, starved=False))
         journal.tick()
-        if run.checkpoint_timer.due:
-            save()
+        if run.checkpoint_is_due:
+            save(stalled_since=time.monotonic())
     save()
     if run.stop:
         return None

@@ -6,6 +6,7 @@ was inserted. So both sides can wait, and no one polls. That an actor died or ha
 evaluation is replaced, the replay and the learner go back together to the newest checkpoint.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -85,13 +86,13 @@ class _Loop:
             self._ask_rollouts()
             self._ask_learner()
             self._ask_evaluator()
-            if self._run.checkpoint_timer.due:
-                self._checkpoint()
+            if self._run.checkpoint_is_due:
+                self._checkpoint(last=False)
             self._crew.attend(POLL_SECONDS)
             self._strikes.strike()
             self._journal.tick()
         self._until(lambda: not (self._steps_under_way or self._training))
-        self._checkpoint()
+        self._checkpoint(last=True)
 
     # ---- what is asked for
 
@@ -251,21 +252,22 @@ class _Loop:
         self._deliveries.address(self._core.replays, self._tally.total.shards)
         self._run.restart_timers()
 
-    def _checkpoint(self) -> None:
-        """Bring learner and replay to one moment, take their states, and let them go on while the disk is written."""
+    def _checkpoint(self, last: bool) -> None:
+        """Bring learner and replay to one moment, take their states, and let them go on while these are written."""
         learner, replays = self._core.learner, self._core.replays
-        self._deliveries.hold()
-        self._until(lambda: not (self._training or self._deliveries.is_storing))
         self._expect_report(*learner.finish.remote(self._journal.progress))
         self._until(lambda: not self._training)
-        state = calmly(learner.state.remote(), "the learner")
-        shards = calmly([replay.state.remote() for replay in replays], "the replay")
+        stalled_since = None if last else time.monotonic()
+        self._deliveries.hold()
+        self._until(lambda: not self._deliveries.is_storing)
+        asked = learner.state.remote(), [replay.state.remote() for replay in replays]
+        state, shards = calmly(asked[0], "the learner"), calmly(asked[1], "the replay")
         # Segments that came meanwhile are generated but not in these states: on resume they have never been.
         unstored = self._deliveries.steps
         self._deliveries.release()
-        if not (self._run.stop or self._is_over()):
+        if not (last or self._run.stop or self._is_over()):
             self._ask_learner()
-        self._run.save(unstored, learner=state, replay=in_one(shards))
+        self._run.save(stalled_since, unstored, aside=not last, learner=state, replay=in_one(shards))
 
     def _evaluate_finally(self) -> Evaluation | None:
         """The reported scores, of the last weights; None where a signal comes before they are there."""

@@ -2,9 +2,8 @@
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
@@ -18,8 +17,10 @@ from distributed_kd.storage.sources import policy_parameters
 from distributed_kd.training.bounds import Bounds
 from distributed_kd.training.journal import Journal, Snapshot
 from distributed_kd.training.parts import Parts
+from distributed_kd.training.saving import Saving
 from distributed_kd.training.stopping import StopSignal
 from distributed_kd.training.summary import summarise
+from distributed_kd.training.timer import Timer
 
 MAY_CHANGE = ("stop", "evaluation", "checkpoint", "supervision", "learner")
 """Tables of the run file that a resumed run may change"""
@@ -28,25 +29,6 @@ EVALUATION_SHARE = 0.1
 
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Timer:
-    """When something that recurs is due; 0 seconds = never."""
-
-    every_seconds: float
-    _next: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    def restart(self, at_least: float = 0.0) -> None:
-        """Start waiting anew, and `at_least` so many seconds."""
-        self._next = time.monotonic() + max(self.every_seconds, at_least)
-
-    @property
-    def due(self) -> bool:
-        return self.every_seconds > 0 and time.monotonic() >= self._next
 
 
 @dataclass
@@ -64,15 +46,19 @@ class Run:
     incarnation: int
 
     def __post_init__(self) -> None:
-        self.checkpoint_timer = Timer(self.config.checkpoint.every_seconds)
+        self._saving = Saving(self.folder.checkpoints, self.config.checkpoint, self.journal.saved)
         self._evaluation_timer = Timer(self.config.evaluation.every_seconds)
-        self._has_saved = False
         self._evaluated_at = self.restored.parts["journal"]["evaluated_at"] if self.restored else 0
 
     def restart_timers(self) -> None:
         """Nothing is due for what it took to get everything running."""
-        self.checkpoint_timer.restart()
+        self._saving.restart_timer()
         self._evaluation_timer.restart()
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        """As `Saving.is_due`."""
+        return self._saving.is_due
 
     @property
     def evaluation_is_due(self) -> bool:
@@ -112,9 +98,11 @@ class Run:
     def rewind(self) -> None:
         """Take the newest good checkpoint for what the run goes on from, or the beginning before there is one.
 
-        Raises CheckpointError where those that there are cannot be used.
+        One that is being written is waited for, and is the newest then. Raises CheckpointError where those that there are
+        cannot be used, StorageError where it cannot be written.
         """
-        if self._has_saved:
+        self._saving.wait()
+        if self._saving.has_committed:
             self.restored = checkpoints.load_newest(self.folder.checkpoints)
         self.incarnation += 1
 
@@ -131,10 +119,13 @@ class Run:
             lost["updates"],
         )
 
-    def save(self, unstored_steps: int = 0, **states: State | None) -> None:
+    def save(
+        self, stalled_since: float | None, unstored_steps: int = 0, aside: bool = False, **states: State | None
+    ) -> None:
         """Commit a checkpoint of the parts' states, by part, that were taken at one moment; None is left out.
 
-        `unstored_steps` were generated but are not in the replay's state; a resumed run has never seen them.
+        `stalled_since` and `aside` as in `Saving.save`. `unstored_steps` were generated but are not in the replay's state; a
+        resumed run has never seen them.
         """
         journal = {
             **self.journal.state(unstored_steps),
@@ -148,9 +139,11 @@ class Run:
             "config_sha256": hashlib.sha256(run_file.encode(self.config).encode()).hexdigest(),
             "env_steps": self.journal.generated,
         }
-        checkpoints.save(self.folder.checkpoints, self.journal.updates, parts, about, self.config.checkpoint.keep)
-        self._has_saved = True
-        self.checkpoint_timer.restart()
+        self._saving.save(self.journal.updates, parts, about, stalled_since, aside)
+
+    def close(self) -> None:
+        """Let the checkpoint that is being written come to its end."""
+        self._saving.close()
 
 
 @dataclass(frozen=True)
@@ -207,6 +200,7 @@ def execute(
                 *error.lines[:-1], f"{error.lines[-1]}. Go on with: python launch.py resume {folder.path}"
             ) from error
         finally:
+            run.close()
             journal.flush()
             metrics.close()
             summary = summarise(parts, journal, status, final)

@@ -62,6 +62,7 @@ def summarise(parts: Parts, journal: Journal, status: str, final: Evaluation | N
             "late_priorities": receipt.late_priorities,
         },
         "accounting": journal.accounting(broke_off=status == "failed"),
+        "checkpoints": journal.checkpoints(),
         "invariants": journal.invariants.told(),
     }
 

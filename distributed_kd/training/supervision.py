@@ -20,7 +20,8 @@ from distributed_kd.errors import EnvironmentFault, InternalError, RunError
 from distributed_kd.training.calls import Call, Calls
 from distributed_kd.training.cluster import ActorLost, Core, GivenLost, calmly, died
 from distributed_kd.training.recoveries import Key
-from distributed_kd.training.run import Run, Timer
+from distributed_kd.training.run import Run
+from distributed_kd.training.timer import Timer
 
 HEARTBEAT_SECONDS = 0.5
 """Time between two looks at who is alive"""

@@ -191,6 +191,26 @@ def test_stopped_and_resumed_is_as_never_stopped(env, points, tmp_path):
         assert without_time(summary(path)) == whole
 
 
+def test_what_is_measured_on_the_way_is_as_never_stopped_too(tmp_path):
+    """Every evaluation of a run that was stopped at five points is that of a run that never was, and each comes once."""
+    config = config_of(evaluation=EvaluationConfig(2, every_env_steps=300))
+    start(tmp_path / "whole", config)
+    path = tmp_path / "often"
+    start(path, config, stop_after=3)
+    for _ in range(4):
+        assert go_on(path, config, stop_after=6)[1] == 75
+    assert go_on(path, config)[1] == 0
+    assert files(path, *EVERYTHING) == files(tmp_path / "whole", *EVERYTHING)
+    assert evaluations(path) == evaluations(tmp_path / "whole")
+    assert len(evaluations(path)) == 1_500 // 300 + 1
+
+
+def evaluations(path: Path) -> list[dict]:
+    """Every one with its place in the run, without what it took."""
+    lines = [line for line in metrics(path) if "evaluation" in line]
+    return [{**line, "time": None, "evaluation": {**line["evaluation"], "seconds": None}} for line in lines]
+
+
 def assert_stands_between(told: dict) -> None:
     account, replay = told["accounting"], told["replay"]
     assert account["generated"] == account["accepted"] == replay["inserted"] == replay["size"] + replay["evicted"]
@@ -201,7 +221,7 @@ def without_time(value):
     """A summary, or a part of it, without what depends on the machine."""
     if not isinstance(value, dict):
         return value
-    timed = ("wall_seconds", "throughput", "decision_microseconds")
+    timed = ("wall_seconds", "throughput", "decision_microseconds", "checkpoints")
     return {key: without_time(item) for key, item in value.items() if key not in timed}
 
 

@@ -60,6 +60,13 @@ BASE = {
         "recovery_seconds": {},
         "on_purpose": {},
     },
+    "checkpoints": {
+        "count": 2,
+        "last_step": 10,
+        "last_bytes": 4096,
+        "largest_stall_seconds": 0.02,
+        "stall_share": 0.001,
+    },
     "invariants": {"I1": 0, "I2": 0, "I3": 0, "I5": 0, "I6": 0},
 }
 

@@ -1,6 +1,5 @@
 """distributed_kd/storage/checkpoints.py: a crash at every stage of a save, a full disk, no folder."""
 
-import builtins
 import contextlib
 import os
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from checkpoint_samples import assert_is, parts, saved
+from failing_disk import FailingDisk
 
 from distributed_kd.errors import StorageError
 from distributed_kd.storage import checkpoints, files
@@ -19,52 +19,11 @@ class Stop(BaseException):
     """Stands for Ctrl-C, or for the end of the process: nothing may catch it."""
 
 
-class FailingDisk:
-    """Counts every step of a save that touches the disk, and raises at the k-th; a write gets half through."""
+def raising(error: BaseException):
+    def fail():
+        raise error
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, k: int, error: BaseException):
-        self.left, self.error = k, error
-        for module, name in ((os, "fsync"), (os, "replace"), (os, "mkdir"), (os, "open")):
-            monkeypatch.setattr(module, name, self.counted(getattr(module, name)))
-        monkeypatch.setattr(files, "open", self.open, raising=False)
-
-    def tick(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise self.error
-
-    def counted(self, function):
-        def call(*arguments, **options):
-            self.tick()
-            return function(*arguments, **options)
-
-        return call
-
-    def open(self, *arguments, **options):
-        self.tick()
-        file = builtins.open(*arguments, **options)  # noqa: SIM115
-        write = file.write
-        disk = self
-
-        class Wrapped:
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *_):
-                file.close()
-
-            def __getattr__(self, name):
-                return getattr(file, name)
-
-            def write(self, data):
-                try:
-                    disk.tick()
-                except BaseException:
-                    write(data[: len(data) // 2])
-                    raise
-                return write(data)
-
-        return Wrapped()
+    return fail
 
 
 def stale(folder: Path) -> list[Path]:
@@ -84,7 +43,7 @@ def test_a_crash_at_any_stage_leaves_the_one_before_or_the_new_one(tmp_path: Pat
             if not cleanup:  # as after kill -9: nothing runs any more
                 monkeypatch.setattr(checkpoints.shutil, "rmtree", lambda *_, **__: None)
                 monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-            disk = FailingDisk(monkeypatch, k, error)
+            disk = FailingDisk(monkeypatch, k, raising(error))
             with contextlib.suppress(told):
                 save(folder, 200, parts(200), {}, 1)
                 done = True
@@ -100,6 +59,46 @@ def test_a_crash_at_any_stage_leaves_the_one_before_or_the_new_one(tmp_path: Pat
         assert not stale(folder)
     assert seen == {100, 200}
     assert k > 25  # 5 files opened, written and synced, the folders, LATEST
+
+
+DEATHS = """
+import os, sys
+from itertools import count
+from pathlib import Path
+import pytest
+from checkpoint_samples import parts, saved
+from failing_disk import FailingDisk
+from distributed_kd.storage.checkpoints import save
+
+for k in count(1):
+    folder = saved(Path(sys.argv[1]) / str(k), 100)
+    child = os.fork()
+    if child == 0:
+        FailingDisk(pytest.MonkeyPatch(), k, lambda: os._exit(9))
+        save(folder, 200, parts(200), {}, 1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code != 9:
+        sys.exit(code)
+"""
+
+
+def test_a_process_that_dies_at_any_stage_leaves_the_one_before_or_the_new_one(tmp_path: Path):
+    """It ends at each write, fsync, rename and removal, one after the other, and nothing of it runs any more."""
+    ended = subprocess.run(
+        [sys.executable, "-c", DEATHS, tmp_path], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=100
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    folders = sorted(tmp_path.iterdir(), key=lambda folder: int(folder.name))
+    steps = []
+    for folder in folders:
+        steps.append(load_newest(folder).step)
+        assert_is(folder, steps[-1])
+        saved(folder, 300)
+        assert_is(folder, 300)
+        assert not stale(folder)
+    assert len(steps) > 30
+    assert steps == sorted(steps) and set(steps) == {100, 200}, "once it stands it stays"
 
 
 def test_an_old_checkpoint_that_stays_does_not_end_the_run(tmp_path: Path, monkeypatch, caplog):

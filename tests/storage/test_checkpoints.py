@@ -57,10 +57,12 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path):
         },
         "nothing": {},
     }
-    path = save(tmp_path / "deep" / "checkpoints", 100, parts, {"policies": ["teacher", "tiny"], "parameters": 12}, 3)
+    about = {"policies": ["teacher", "tiny"], "parameters": 12}
+    path, size = save(tmp_path / "deep" / "checkpoints", 100, parts, about, 3)
     loaded = load_newest(tmp_path / "deep" / "checkpoints")
     assert (loaded.step, loaded.path, loaded.skipped) == (100, path, [])
-    assert loaded.about == {"policies": ["teacher", "tiny"], "parameters": 12}
+    assert loaded.about == about
+    assert size == sum(file.stat().st_size for file in path.iterdir() if file.name != "manifest.json")
     assert list(loaded.parts) == ["learner", "rollout-0", "nothing"]
     expected = {"weights": np.arange(6, dtype=np.float32).reshape(2, 3), "updates": 2**70, "rate": math.inf}
     assert same(loaded.parts["learner"], expected)
@@ -137,12 +139,12 @@ def test_the_newest_are_kept_and_stale_folders_removed(tmp_path: Path):
 
 
 def test_a_step_saved_twice_is_never_written_over(tmp_path: Path):
-    first = save(tmp_path, 5, {"p": {"x": 1}}, {}, 2)
+    first = save(tmp_path, 5, {"p": {"x": 1}}, {}, 2).path
     before = {path: path.read_bytes() for path in first.iterdir()}
-    assert save(tmp_path, 5, {"p": {"x": 2}}, {}, 2).name == "step-5-2"
+    assert save(tmp_path, 5, {"p": {"x": 2}}, {}, 2).path.name == "step-5-2"
     assert {path: path.read_bytes() for path in first.iterdir()} == before
     assert load_newest(tmp_path).parts["p"] == {"x": 2}
-    assert save(tmp_path, 5, {"p": {"x": 3}}, {}, 2).name == "step-5-3"
+    assert save(tmp_path, 5, {"p": {"x": 3}}, {}, 2).path.name == "step-5-3"
     assert names(tmp_path) == ["LATEST", "step-5-2", "step-5-3"]
     assert (load_newest(tmp_path).step, load_newest(tmp_path).parts["p"]) == (5, {"x": 3})
 
@@ -165,7 +167,7 @@ def test_no_checkpoint_is_one_clear_line(tmp_path: Path):
 
 
 def test_the_manifest_can_be_read_by_others(tmp_path: Path):
-    path = save(tmp_path, 3, {"p": {"w": np.zeros(2, np.float32)}}, {"config_hash": "ab"}, 1)
+    path = save(tmp_path, 3, {"p": {"w": np.zeros(2, np.float32)}}, {"config_hash": "ab"}, 1).path
     manifest = json.loads((path / "manifest.json").read_text())
     assert (manifest["schema"], manifest["step"], manifest["parts"]) == (3, 3, ["p"])
     assert manifest["about"] == {"config_hash": "ab"}
