@@ -223,6 +223,15 @@ class _Loop:
         while not done():
             self._crew.attend(POLL_SECONDS)
 
+    def _told(self, by_core: list[ray.ObjectRef]) -> list:
+        """What the learner and the replay answer, while everything else goes on."""
+        told: dict[int, object] = {}
+        for place, reference in enumerate(by_core):
+            who = "the replay" if place else "the learner"
+            self._calls.expect(reference, Call(who, partial(told.__setitem__, place)))
+        self._until(lambda: len(told) == len(by_core))
+        return [told[place] for place in range(len(by_core))]
+
     def _is_over(self) -> bool:
         """Enough updates, or enough steps with nothing under way that could still be learned from."""
         bounds, journal = self._run.bounds, self._journal
@@ -260,8 +269,7 @@ class _Loop:
         stalled_since = None if last else time.monotonic()
         self._deliveries.hold()
         self._until(lambda: not self._deliveries.is_storing)
-        asked = learner.state.remote(), [replay.state.remote() for replay in replays]
-        state, shards = calmly(asked[0], "the learner"), calmly(asked[1], "the replay")
+        state, *shards = self._told([learner.state.remote(), *(replay.state.remote() for replay in replays)])
         # Segments that came meanwhile are generated but not in these states: on resume they have never been.
         unstored = self._deliveries.steps
         self._deliveries.release()
