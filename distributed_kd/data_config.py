@@ -34,11 +34,27 @@ class BehaviourConfig:
 
 
 @dataclass(frozen=True)
+class ElasticConfig:
+    """A number of rollout actors that follows the room on the cluster (with `--runner inline`: `min`)."""
+
+    min: int = 1
+    """rollout actors that the run begins with"""
+    max: int = 64
+    """rollout actors at most: further ones join where there is room, also on nodes that come later, and leave with theirs"""
+
+    def problems(self, key: str) -> Iterator[Problem]:
+        yield from at_least(f"{key}.min", self.min, 1, "bad number of rollouts")
+        if self.max < max(self.min, 1):
+            why, fix = f"it must not lie below {key}.min, {self.min}", f"Set --{key}.max {max(self.min, 1)} or more"
+            yield Problem("bad number of rollouts", f"{key}.max", self.max, why, fix)
+
+
+@dataclass(frozen=True)
 class RolloutsConfig:
     """Actors that play the environment."""
 
-    actors: int = 2
-    """rollout actors"""
+    actors: int | ElasticConfig = 2
+    """rollout actors: so many; or a table, --rollouts.actors.min 2 --rollouts.actors.max 64, as the cluster has room"""
     envs_per_actor: int = 16
     """environment lanes of each"""
     steps_per_segment: int = 16
@@ -52,8 +68,24 @@ class RolloutsConfig:
     """seconds that a step of an environment may take; an actor that hangs in one for longer is replaced (on Ray)"""
 
     @property
+    def least(self) -> int:
+        """Actors that the run begins with."""
+        return self.actors.min if isinstance(self.actors, ElasticConfig) else self.actors
+
+    @property
+    def most(self) -> int:
+        """Actors that there may be."""
+        return self.actors.max if isinstance(self.actors, ElasticConfig) else self.actors
+
+    @property
+    def key(self) -> str:
+        """The key that says how many must find room."""
+        return "rollouts.actors.min" if isinstance(self.actors, ElasticConfig) else "rollouts.actors"
+
+    @property
     def lanes(self) -> int:
-        return self.actors * self.envs_per_actor
+        """Of the actors that the run begins with."""
+        return self.least * self.envs_per_actor
 
     @property
     def segment_steps(self) -> int:
@@ -61,7 +93,11 @@ class RolloutsConfig:
         return self.envs_per_actor * self.steps_per_segment
 
     def problems(self, key: str = "rollouts") -> Iterator[Problem]:
-        for name in ("actors", "envs_per_actor", "steps_per_segment"):
+        if isinstance(self.actors, ElasticConfig):
+            yield from self.actors.problems(f"{key}.actors")
+        else:
+            yield from at_least(f"{key}.actors", self.actors, 1, "bad number of rollouts")
+        for name in ("envs_per_actor", "steps_per_segment"):
             yield from at_least(f"{key}.{name}", getattr(self, name), 1, "bad number of rollouts")
         yield from self.behaviour.problems(f"{key}.behaviour")
         yield from share(f"{key}.student_epsilon", self.student_epsilon, "bad exploration")

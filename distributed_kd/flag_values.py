@@ -9,6 +9,7 @@ import re
 import shlex
 import tomllib
 from dataclasses import dataclass, fields, is_dataclass
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
@@ -36,6 +37,11 @@ class Leaf:
         """The type of the items where several values, or one list of them, may be given; None where one value is."""
         return next((get_args(arm)[0] for arm in (self.hint, *get_args(self.hint)) if get_origin(arm) is tuple), None)
 
+    @property
+    def tables(self) -> list[Any]:
+        """The tables that may stand in the place of a single value."""
+        return [arm for arm in get_args(self.hint) if is_dataclass(arm)] if get_origin(self.hint) is UnionType else []
+
 
 def leaves(owner: Any, at: str = "") -> dict[str, Leaf]:
     """Every key under the dataclass `owner` that is no table, by its dotted name.
@@ -49,6 +55,8 @@ def leaves(owner: Any, at: str = "") -> dict[str, Leaf]:
             found |= leaves(value, f"{key}.")
         elif not isinstance(value, dict):
             found[key] = Leaf(owner, field.name, hints[field.name])
+            for table in found[key].tables:
+                found |= leaves(table(), f"{key}.")
     return found
 
 
@@ -63,6 +71,8 @@ def read_words(leaf: Leaf, words: list[str], key: str) -> tuple[Any, list[Proble
         return _read_list(leaf, " ".join(words), key)
     if is_dataclass(leaf.items):
         return [{"name": word} for word in words], []
+    if leaf.tables:
+        return literal(words[0]), _strays(words, key)
     return _read_with_tyro(leaf, words, key)
 
 
@@ -74,7 +84,7 @@ def _read_list(leaf: Leaf, text: str, key: str) -> tuple[Any, list[Problem]]:
 
 
 def _read_with_tyro(leaf: Leaf, words: list[str], key: str) -> tuple[Any, list[Problem]]:
-    strays = [] if leaf.items else [stray(word, f"--{key} takes one value") for word in words[1:]]
+    strays = [] if leaf.items else _strays(words, key)
     words = words if leaf.items else words[:1]
     spelt = [_spelt(word, leaf.items or leaf.hint) for word in words]
     # With an equals sign a value that starts with a dash is no flag to tyro.
@@ -87,6 +97,10 @@ def _read_with_tyro(leaf: Leaf, words: list[str], key: str) -> tuple[Any, list[P
     except SystemExit:
         return leaf.default, [_bad_value(leaf, " ".join(words), key, f"it must be {wanted(leaf.hint)}"), *strays]
     return getattr(read, leaf.name), strays
+
+
+def _strays(words: list[str], key: str) -> list[Problem]:
+    return [stray(word, f"--{key} takes one value") for word in words[1:]]
 
 
 def _bad_value(leaf: Leaf, said: str, key: str, why: str) -> Problem:

@@ -129,7 +129,8 @@ def _read_table(default: Any, table: Mapping[str, object], at: str, problems: li
 def _read_value(hint: Any, value: object, default: Any, key: str, problems: list[Problem]) -> Any:
     """`value` as the type `hint`. Raises _Misfit where it is none."""
     if is_dataclass(hint):
-        return _read_table(default, _as_table(value), key, problems)
+        # Where a number may stand in the table's place, the default may be one.
+        return _read_table(default if isinstance(default, hint) else hint(), _as_table(value), key, problems)
     if get_origin(hint) is dict:
         item = get_args(hint)[1]
         return _read_students(_as_table(value), key, problems) if item is StudentConfig else dict(_as_table(value))

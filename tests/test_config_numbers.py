@@ -45,6 +45,7 @@ SHARE, ABOVE_0 = "between 0 and 1", "above 0"
         ("students.tiny.learning_rate_end", "0.0", "1.1", "bad learning rate", SHARE),
         ("students.tiny.max_grad_norm", "0.1", "0.0", "bad gradient clip", ABOVE_0),
         ("rollouts.actors", "1", "0", "bad number of rollouts", 1),
+        ("rollouts.actors.min", "1", "0", "bad number of rollouts", 1),
         ("rollouts.envs_per_actor", "1", "0", "bad number of rollouts", 1),
         ("rollouts.steps_per_segment", "1", "-3", "bad number of rollouts", 1),
         ("rollouts.student_epsilon", "0.0", "2.0", "bad exploration", SHARE),

@@ -1,9 +1,12 @@
 """Flags of the run file: each key settable, every fault told in one line, all at once, and the help page."""
 
+from dataclasses import replace
+
 import pytest
 
 from distributed_kd import presets
 from distributed_kd.config import RunConfig
+from distributed_kd.data_config import ElasticConfig
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.flags import help_text, leaves, parse_run
 from distributed_kd.run_file import changed, decode, read
@@ -65,6 +68,11 @@ def differs(args):
         ("--teacher.network.kind minatar", {"teacher.network.kind": "minatar"}),
         ("--students.tiny.network.hidden auto", {"students.tiny.network.hidden": "auto"}),
         ("--env.normalise true --env.frame-stack 4", {"env.normalise": True, "env.frame_stack": 4}),
+        ("--rollouts.actors 3", {"rollouts.actors": 3}),
+        (
+            "--rollouts.actors.min 3 --rollouts.actors.max 1e2",
+            {"rollouts.actors": None, "rollouts.actors.min": 3, "rollouts.actors.max": 100},
+        ),
         ("--stop.env_steps 1e6", {"stop.env_steps": 1_000_000}),
         ("--env.id=module:Id-v0", {"env.id": "module:Id-v0"}),
         ("--env.id 1e5", {"env.id": "1e5"}),
@@ -83,7 +91,10 @@ def test_every_key_takes_its_own_default_back():
         found = parse_run([f"--{key}", *words], TABLES, PROG)
         if key.startswith("students."):
             found, config = found.students["new"], StudentConfig()
-        assert found == config
+        wanted = config
+        if key.startswith("rollouts.actors."):  # a key of the table that may stand in the number's place
+            wanted = replace(config, rollouts=replace(config.rollouts, actors=ElasticConfig()))
+        assert found == wanted
 
 
 def test_a_new_name_adds_a_student_with_the_defaults():
@@ -209,6 +220,19 @@ NO_KEY = "the run file has no key of this name"
         (
             "--students.tiny none --students.tiny.loss mse",
             "conflicting flags (students.tiny.loss=mse): --students.tiny none is given too. Keep one of the two",
+        ),
+        (
+            "--rollouts.actors 2 --rollouts.actors.max 4",
+            "conflicting flags (rollouts.actors.max=4): --rollouts.actors 2 is given too. Keep one of the two",
+        ),
+        (
+            "--rollouts.actors many",
+            'wrong type (rollouts.actors="many"): it must be a whole number or a table. Write for example actors = 2',
+        ),
+        (
+            "--rollouts.actors.min 5 --rollouts.actors.max 4",
+            "bad number of rollouts (rollouts.actors.max=4): it must not lie below rollouts.actors.min, 5. "
+            "Set --rollouts.actors.max 5 or more",
         ),
         (
             "--env.kwargs.a 1 --env.kwargs.a.b 2",

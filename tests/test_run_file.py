@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributed_kd.config import EnvConfig, ReplayConfig, RunConfig
+from distributed_kd.data_config import ElasticConfig, RolloutsConfig
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.policy_config import TeacherConfig
@@ -55,6 +56,9 @@ def test_a_part_of_a_table_keeps_the_defaults_of_its_owner():
         ("[students.tiny]\ndrives = false", "students.tiny.drives", False),
         ('[students.tiny]\nstart = ""', "students.tiny.start", ""),
         ('[data]\nfile = ""', "data.file", ""),
+        ("[rollouts]\nactors = 3", "rollouts.actors", 3),
+        ("[rollouts]\nactors = { min = 2 }", "rollouts.actors", ElasticConfig(min=2, max=64)),
+        ("rollouts.actors.max = 4", "rollouts.actors.min", 1),
         ("[env.kwargs]\ndeep = { a = [1, 2] }", "env.kwargs.deep", {"a": [1, 2]}),
     ],
 )
@@ -275,3 +279,19 @@ def test_changed_losses_are_one_key_as_a_run_file_has_them():
 def test_reading_a_run_file_does_not_need_the_flags():
     code = "import sys, distributed_kd.run_file, distributed_kd.presets; sys.exit('tyro' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_number_may_stand_where_a_table_stood_and_the_other_way_round():
+    fixed, elastic = decode(STUDENT), decode(STUDENT | {"rollouts": {"actors": {"min": 2, "max": 8}}})
+    assert elastic.rollouts == RolloutsConfig(actors=ElasticConfig(2, 8))
+    assert (elastic.rollouts.least, elastic.rollouts.most, fixed.rollouts.least, fixed.rollouts.most) == (2, 8, 2, 2)
+    for config in (fixed, elastic):
+        assert decode(tomllib.loads(encode(config))) == config
+    assert changed(fixed, elastic) == {
+        "rollouts.actors": (2, None),
+        "rollouts.actors.min": (None, 2),
+        "rollouts.actors.max": (None, 8),
+    }
+    tables = tomllib.loads(encode(elastic))
+    assert decode(merge(tables, {"rollouts": {"actors": 5}})).rollouts.actors == 5
+    assert decode(merge(tables, {"rollouts": {"actors": {"max": 9}}})).rollouts.actors == ElasticConfig(2, 9)

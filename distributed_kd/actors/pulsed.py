@@ -20,6 +20,8 @@ class Pulse:
     """calls into environments so far: it grows as long as none of them hangs"""
     resident: int
     """bytes of memory that the process takes, what it shares with others counted too"""
+    node: str
+    """the id of the node that it runs on"""
 
 
 class Pulsed:
@@ -27,7 +29,7 @@ class Pulsed:
 
     @ray.method(concurrency_group="pulse")
     def pulse(self) -> Pulse:
-        return Pulse(begun(), resident())
+        return Pulse(begun(), resident(), ray.get_runtime_context().get_node_id())
 
     @ray.method(concurrency_group="pulse")
     def suffer(self, number: int) -> None:

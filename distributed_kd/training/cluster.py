@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from textwrap import shorten
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 import distributed_kd
@@ -30,6 +31,8 @@ from distributed_kd.training.plan import Node, Plan, cores, make_plan
 from distributed_kd.training.run import Run
 
 PLACEMENT_SECONDS = 60
+CONNECT_SECONDS = 1.0
+"""How long a node may take to accept a connection before it is taken to be gone"""
 GONE = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError)
 """Ray's words for an actor that is no more, or a value that is no more"""
 
@@ -59,9 +62,25 @@ class ActorLost(Exception):
         self.who, self.why = who, why
         super().__init__(f"{who} {why}")
 
+    @property
+    def kind(self) -> str:
+        """Of the replay and the learner the one that is gone."""
+        return "replay" if self.who == "the replay" else "learner"
+
 
 class GivenLost(ActorLost):
     """What an actor was given, or another actor that it called, is gone; it itself is there."""
+
+    @property
+    def kind(self) -> str:
+        return "replay" if self.who == "the learner" else "learner"
+
+
+class Moving(ActorLost):
+    """Nobody is lost: replay and learner are to go on elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("the learner", "goes to another node")
 
 
 @contextmanager
@@ -98,19 +117,30 @@ def joined(address: str | None) -> Iterator[None]:
 
 
 def nodes() -> list[Node]:
-    """The machines of the Ray that was joined."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """The machines of the Ray that was joined, but for those that are about to leave."""
+    leaving = draining()
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in resources]
 
 
+def draining() -> set[str]:
+    """The ids of nodes that are about to leave: a notice came that they will be preempted, or `ray drain-node`."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
 class Cluster:
-    """Starts the run's actors, each in its place."""
+    """Starts the run's actors: the core together in a placement group, each rollout wherever there is room."""
 
     def __init__(self, run: Run, plan: Plan, group: PlacementGroup, injected: Injected):
         self._run, self._plan, self._group, self._injected = run, plan, group, injected
+        self._next: PlacementGroup | None = None  # where the core is to go
+        self._gone: set[str] = set()
 
-    def _options(self, bundle: int, cpus: float, gpus: float = 0.0, in_order: bool = False) -> dict[str, object]:
-        place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
+    def _options(
+        self, cpus: float, gpus: float = 0.0, bundle: int | None = None, in_order: bool = False
+    ) -> dict[str, object]:
+        """`bundle` of the core's group; None: anywhere."""
+        place = "SPREAD" if bundle is None else PlacementGroupSchedulingStrategy(self._group, bundle)
         return {
             "num_cpus": cpus,
             "num_gpus": gpus,
@@ -122,26 +152,62 @@ class Cluster:
             "allow_out_of_order_execution": not in_order,
         }
 
+    def core_nodes(self) -> set[str]:
+        """The ids of the nodes that the core stands on; none while it waits for room, as where its node has left."""
+        return _nodes_of(self._group)
+
+    def is_gone(self, node: str) -> bool:
+        """Whether a node, by its id, has left. It may do so long before Ray says so: then it accepts no connection."""
+        if node not in self._gone:
+            found = next((one for one in ray.nodes() if one["NodeID"] == node and one["Alive"]), None)
+            if found is None or not _accepts(found["NodeManagerAddress"], found["NodeManagerPort"]):
+                self._gone.add(node)
+        return node in self._gone
+
+    def seek_place(self) -> None:
+        """Ask for room for the core on nodes that stay."""
+        if self._next is None:
+            self._next = placement_group(self._plan.core_bundles, strategy="PACK")
+
+    @property
+    def seeks_place(self) -> bool:
+        return self._next is not None
+
+    @property
+    def has_place(self) -> bool:
+        """Room for the core was sought and found."""
+        return self._next is not None and bool(_nodes_of(self._next))
+
+    def leave(self) -> None:
+        """Give all room back."""
+        for group in filter(None, (self._group, self._next)):
+            remove_placement_group(group)
+
     def start_core(self) -> Core:
-        """Start the replay and the learner, from the checkpoint where there is one; they may not answer yet."""
+        """Start the replay and the learner, from the checkpoint where there is one, in the new place where one was sought.
+
+        They may not answer yet.
+        """
+        if self._next is not None:
+            remove_placement_group(self._group)
+            self._group, self._next = self._next, None
         run, plan = self._run, self._plan
         shared, state = run.parts.replay(), run.state_of("replay")
         states = of_each(state) if state else [None] * run.config.replay.shards
         replays = [
-            ReplayActor.options(**self._options(shard, plan.replay_cpus)).remote(theirs, place=shard, **shared)
+            ReplayActor.options(**self._options(plan.replay_cpus, bundle=shard)).remote(theirs, place=shard, **shared)
             for shard, theirs in enumerate(states)
         ]
         union, threads = (shared["config"], shared["pace"], shared["seed"]), run.config.learner.threads
         begin = {"state": run.state_of("learner"), **run.parts.learner(device_of(plan.device), repeatable=False)}
-        first = len(replays) + plan.rollout_actors  # the bundle of the first further replica
         others = [
-            LearnerReplica.options(**self._options(first + rank - 1, plan.learner_cpus, plan.gpus, in_order=True)).remote(
-                rank, plan.replicas, union, threads, **begin
-            )
+            LearnerReplica.options(
+                **self._options(plan.learner_cpus, plan.gpus, len(replays) + rank - 1, in_order=True)
+            ).remote(rank, plan.replicas, union, threads, **begin)
             for rank in range(1, plan.replicas)
         ]
         lifelines = [other.live.remote() for other in others]
-        learner = LearnerActor.options(**self._options(0, plan.learner_cpus, plan.gpus)).remote(
+        learner = LearnerActor.options(**self._options(plan.learner_cpus, plan.gpus, bundle=0)).remote(
             replays, union, run.config.stop.updates, threads, others=others, lifelines=lifelines, **begin
         )
         return Core(replays, learner, others, lifelines)
@@ -150,11 +216,10 @@ class Cluster:
         """Start a rollout or the evaluation; it makes its environments at once."""
         plan, parts = self._plan, self._run.parts
         if kind == "rollout":
-            options = self._options(plan.shards + number, plan.rollout_cpus)
             given = parts.rollout(number, incarnation, repeatable=False)
-            actor = RolloutActor.options(**options).remote(**given, injected=self._injected)
+            actor = RolloutActor.options(**self._options(plan.rollout_cpus)).remote(**given, injected=self._injected)
         else:
-            actor = EvaluationActor.options(**self._options(0, plan.evaluation_cpus)).remote(**parts.evaluator())
+            actor = EvaluationActor.options(**self._options(plan.evaluation_cpus, bundle=0)).remote(**parts.evaluator())
         actor.prepare.remote()  # what goes wrong there is told by the first call that needs it
         return actor
 
@@ -163,16 +228,37 @@ class Cluster:
 def placed(run: Run, injected: Injected) -> Iterator[Cluster]:
     """The run's actors on the Ray that was joined, faults `injected` into its rollouts; they are ended with the block."""
     plan = make_plan(run.config, nodes())
-    group = placement_group(plan.bundles, strategy="PACK")
+    core = placement_group(plan.core_bundles, strategy="PACK")
+    first = placement_group(plan.rollout_bundles, strategy="PACK")
+    cluster = Cluster(run, plan, core, injected)
     try:
-        if not group.wait(timeout_seconds=PLACEMENT_SECONDS):
-            raise ResourceError(
-                f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
-                f"{plan.cpus_there:g} CPU were free for {PLACEMENT_SECONDS} s. Wait, or lower --rollouts.actors"
-            )
-        yield Cluster(run, plan, group, injected)
+        try:
+            if not (core.wait(timeout_seconds=PLACEMENT_SECONDS) and first.wait(timeout_seconds=PLACEMENT_SECONDS)):
+                raise ResourceError(
+                    f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
+                    f"{plan.cpus_there:g} CPU were free for {PLACEMENT_SECONDS} s. "
+                    f"Wait, or lower --{run.config.rollouts.key}"
+                )
+        finally:
+            # All find room at once. From here on each rollout looks for its own, or it could not leave its node alone.
+            remove_placement_group(first)
+        yield cluster
     finally:
-        remove_placement_group(group)
+        cluster.leave()
+
+
+def _nodes_of(group: PlacementGroup) -> set[str]:
+    """The ids of the nodes that a group stands on; none unless all of it has room."""
+    table = placement_group_table(group)
+    return set(table["bundles_to_node_id"].values()) if table["state"] == "CREATED" else set()
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def calmly(reference: ray.ObjectRef | list[ray.ObjectRef], who: str = "an actor"):

@@ -30,7 +30,7 @@ def _train(run: Run) -> Evaluation | None:
     parts, journal = run.parts, run.journal
     replay = Replay(**parts.replay())
     learner = Learner(**parts.learner(device_of(run.config.learner.device)))
-    actors = range(run.config.rollouts.actors)
+    actors = range(run.config.rollouts.least)
     rollouts = [Rollout(**parts.rollout(actor, run.incarnation, repeatable=True)) for actor in actors]
     evaluator = Evaluator(**parts.evaluator())
     if run.restored:

@@ -75,8 +75,9 @@ class Journal:
         rollouts: int,
         show: Callable[[Snapshot], None],
     ):
-        self.bounds = bounds
-        self._policies, self._metrics, self._rollouts, self._show = policies, metrics, rollouts, show
+        """`rollouts` that there are; whoever starts and ends some later sets it anew."""
+        self.bounds, self.rollouts = bounds, rollouts
+        self._policies, self._metrics, self._show = policies, metrics, show
         self.phase = "warm-up"
         self.account, self.invariants = Account(), Invariants()
         self._costs = Costs()
@@ -185,7 +186,8 @@ class Journal:
             "updates_per_second": window.updates / seconds,
             "learner_busy_share": window.busy / seconds,
             "learner_wait_share": window.waited / seconds,
-            "rollouts_wait_share": max(0.0, 1.0 - window.collecting / (seconds * self._rollouts)),
+            "rollouts_wait_share": max(0.0, 1.0 - window.collecting / (seconds * max(self.rollouts, 1))),
+            "rollouts": self.rollouts,
             "replay_size": self.receipt.size,
             "replay_inserted": self.receipt.inserted,
             "replay_sampled": self.receipt.sampled,

@@ -18,8 +18,9 @@ from distributed_kd.records import EpisodeStats, Evaluation, Fault, LearnerRepor
 from distributed_kd.replay.shards import Tally, in_one
 from distributed_kd.training.calls import Call, Calls
 from distributed_kd.training.chaos import CALM, Chaos, Strikes
-from distributed_kd.training.cluster import ActorLost, Cluster, GivenLost, calmly, joined, placed
+from distributed_kd.training.cluster import ActorLost, Cluster, Moving, joined, placed
 from distributed_kd.training.deliveries import Deliveries
+from distributed_kd.training.membership import Membership
 from distributed_kd.training.plan import cores
 from distributed_kd.training.run import Run, Runner
 from distributed_kd.training.supervision import Life, Supervision
@@ -51,13 +52,13 @@ class _Loop:
         self._run, self._cluster, self._journal, config = run, cluster, run.journal, run.config
         self._segment_steps = config.rollouts.segment_steps
         self._calls: Calls[Life] = Calls()
-        self._crew = Supervision(run, self._calls, cluster.start, self._on_there, self._on_failed)
+        self._crew = Supervision(run, self._calls, cluster, self._on_there, self._on_failed)
+        self._members = Membership(run, self._crew, self._calls, cluster)
         self._strikes = Strikes(chaos, run.parts.seed("chaos"), self._crew.at_work_of, self._crew.recoveries)
         refused_well = partial(self._journal.invariants.check, "I2")
         self._deliveries = Deliveries(self._calls, config.replay.shards, self._on_stored, self._on_gone, refused_well)
         # Every rollout stands here once for each further call it may be given, the longest idle first.
         self._idle: deque[Life] = deque()
-        self._most_unstored = config.rollouts.actors * CALLS_IN_FLIGHT  # where the replay is the slowest, they wait for it
         self._steps_under_way = 0  # asked of the rollouts and not yet told of by a receipt
         self._training = 0  # calls of the learner under way
         self._starved_at: int | None = -1  # inserts at which the learner last found no batch
@@ -68,8 +69,7 @@ class _Loop:
 
     def run(self) -> Evaluation | None:
         self._start_core()
-        for actor in range(self._run.config.rollouts.actors):
-            self._crew.begin("rollout", actor)
+        self._members.grow()
         while True:
             try:
                 self._begin()
@@ -86,9 +86,9 @@ class _Loop:
             self._ask_rollouts()
             self._ask_learner()
             self._ask_evaluator()
-            if self._run.checkpoint_is_due:
+            if self._run.checkpoint_is_due or self._members.wants_checkpoint:
                 self._checkpoint(last=False)
-            self._crew.attend(POLL_SECONDS)
+            self._next_event()
             self._strikes.strike()
             self._journal.tick()
         self._until(lambda: not (self._steps_under_way or self._training))
@@ -98,11 +98,13 @@ class _Loop:
 
     def _ask_rollouts(self) -> None:
         journal, bounds = self._journal, self._run.bounds
-        while self._idle and self._deliveries.count < self._most_unstored:
+        # What the pace allows those who are absent is not for others. Where the replay is the slowest, all wait for it.
+        limit = journal.receipt.insert_limit - self._members.absent * CALLS_IN_FLIGHT * self._segment_steps
+        while self._idle and self._deliveries.count < self._members.present * CALLS_IN_FLIGHT:
             ahead = journal.receipt.inserted + self._steps_under_way
-            if ahead + self._segment_steps > journal.receipt.insert_limit or bounds.inserting_is_over(ahead):
+            if ahead + self._segment_steps > limit or bounds.inserting_is_over(ahead):
                 break
-            if (life := self._idle.popleft()).is_over:
+            if (life := self._idle.popleft()).is_over or life.is_leaving:
                 continue
             segment, stats = life.handle.collect.remote(self._weights, journal.progress)
             self._steps_under_way += self._segment_steps
@@ -203,6 +205,8 @@ class _Loop:
         # What an actor was given is gone with the one that it had it from.
         kind = "replay" if lost.who == ("the learner" if isinstance(lost, GivenLost) else "the replay") else "learner"
         self._crew.spend((kind, 0), f"the {kind} {lost.why}")
+        if not isinstance(lost, Moving):
+            self._crew.spend((lost.kind, 0), f"the {lost.kind} {lost.why}", self._members.core_nodes)
         self._run.rewind()
         self._goes_back = True
         self._deliveries.leave()
@@ -219,9 +223,13 @@ class _Loop:
 
     # ---- how events come
 
+    def _next_event(self) -> None:
+        self._crew.attend(POLL_SECONDS)
+        self._members.look()
+
     def _until(self, done: Callable[[], bool]) -> None:
         while not done():
-            self._crew.attend(POLL_SECONDS)
+            self._next_event()
 
     def _told(self, by_core: list[ray.ObjectRef]) -> list:
         """What the learner and the replay answer, while everything else goes on."""
@@ -247,12 +255,14 @@ class _Loop:
 
     def _begin(self) -> None:
         """Take over the counts of the replay and the learner, restored or new, and the first weights."""
-        report, self._weights = self._core.learner.finish.remote(0.0)
-        # Where another replica of it ends meanwhile, the learner waits in vain.
-        (ended, *_), _ = ray.wait([report, *self._core.lifelines], num_returns=1, fetch_local=False)
-        report = calmly(ended, "the learner")
+        # It may wait for room, and rollouts give way meanwhile; where another replica of it ends, it would wait in vain.
+        finished: list[LearnerReport] = []
+        reference, self._weights = self._core.learner.finish.remote(0.0)
+        self._calls.expect(reference, Call("the learner", finished.append))
         for lifeline in self._core.lifelines:
             self._calls.expect(lifeline, Call("the learner"))
+        self._until(lambda: finished)
+        (report,) = finished
         if self._goes_back:
             self._run.went_back(self._deliveries.steps)
             self._goes_back = False
@@ -272,10 +282,13 @@ class _Loop:
         state, *shards = self._told([learner.state.remote(), *(replay.state.remote() for replay in replays)])
         # Segments that came meanwhile are generated but not in these states: on resume they have never been.
         unstored = self._deliveries.steps
-        self._deliveries.release()
-        if not (last or self._run.stop or self._is_over()):
-            self._ask_learner()
+        if not (moves := self._members.saved() and not last):
+            self._deliveries.release()
+            if not (last or self._run.stop or self._is_over()):
+                self._ask_learner()
         self._run.save(stalled_since, unstored, aside=not last, learner=state, replay=in_one(shards))
+        if moves:
+            raise Moving  # from the moment that was saved
 
     def _evaluate_finally(self) -> Evaluation | None:
         """The reported scores, of the last weights; None where a signal comes before they are there."""

@@ -41,7 +41,9 @@ class Parts:
         self.config, self.spec, self._teachers, self._starts = config, spec, teachers, starts
         drivers = [number for number, name in enumerate(config.policies) if number and config.students[name].drives]
         rollouts = config.rollouts
-        self.plans = plan_lanes(rollouts.behaviour, drivers, rollouts.actors, rollouts.envs_per_actor)
+        # Dealt to those that the run begins with; each further actor has the lanes of one of them, so that every policy and
+        # every rung of the ladder has its share however many there are.
+        self.plans = plan_lanes(rollouts.behaviour, drivers, rollouts.least, rollouts.envs_per_actor)
         self._own = {
             name: number
             for number, name in enumerate(config.policies)
@@ -92,7 +94,7 @@ class Parts:
         """How far the learner and the rollouts may run ahead of each other."""
         replay, rollouts = self.config.replay, self.config.rollouts
         return Pace.between(
-            replay.samples_per_insert, replay.warmup, replay.batch_size, rollouts.segment_steps, rollouts.actors
+            replay.samples_per_insert, replay.warmup, replay.batch_size, rollouts.segment_steps, rollouts.most
         )
 
     def replay(self) -> dict[str, object]:
@@ -137,7 +139,7 @@ class Parts:
             "env": config.env,
             "spec": self.spec,
             "networks": self.networks(),
-            "plan": self.plans[actor],
+            "plan": self.plans[actor % len(self.plans)],
             "rollouts": config.rollouts,
             "exploration": config.teacher.exploration,
             "gamma": config.teacher.gamma,

@@ -32,6 +32,7 @@ class Plan:
     cpus_there: float
     gpus: float
     rollout_actors: int
+    """those that the run begins with"""
     rollout_cpus: float
     shards: int = 1
     replicas: int = 1
@@ -44,15 +45,21 @@ class Plan:
         return "cuda" if self.gpus else "cpu"
 
     @property
-    def bundles(self) -> list[dict[str, float]]:
-        """Learner, the replay's first shard and evaluation side by side, then each further shard, each rollout, and each
-        further replica of the learner.
-        """
+    def core_bundles(self) -> list[dict[str, float]]:
+        """Learner, the replay's first shard and evaluation side by side, then each further shard, each further replica."""
         gpu = {"GPU": self.gpus} if self.gpus else {}
         core = {"CPU": self.learner_cpus + self.replay_cpus + self.evaluation_cpus, **gpu}
-        others = [self.replay_cpus] * (self.shards - 1) + [self.rollout_cpus] * self.rollout_actors
         replicas = [{"CPU": self.learner_cpus, **gpu}] * (self.replicas - 1)
-        return [core, *({"CPU": cpus} for cpus in others), *replicas]
+        return [core, *[{"CPU": self.replay_cpus}] * (self.shards - 1), *replicas]
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """The core's, then each rollout's."""
+        return [*self.core_bundles, *self.rollout_bundles]
+
+    @property
+    def rollout_bundles(self) -> list[dict[str, float]]:
+        return [{"CPU": self.rollout_cpus}] * self.rollout_actors
 
     @property
     def cpus(self) -> float:
@@ -66,10 +73,11 @@ class Plan:
         batches = f"batches of {config.replay.batch_size}"
         batches += f" in {self.replicas} parts" if self.replicas > 1 else ""
         replay = f"{self.shards} x {self.replay_cpus:g}" if self.shards > 1 else f"{self.replay_cpus:g}"
+        actors = f"{self.rollout_actors}" + (f" to {rollouts.most}" if rollouts.most > self.rollout_actors else "")
         return [
             f"learner     {learner}, on {self.device}: teacher and {len(config.students)} students, {batches}",
             f"replay      {replay} CPU: {config.replay.capacity:,} rows",
-            f"rollouts    {self.rollout_actors} x {self.rollout_cpus:g} CPU: {rollouts.envs_per_actor} lanes each, "
+            f"rollouts    {actors} x {self.rollout_cpus:g} CPU: {rollouts.envs_per_actor} lanes each, "
             f"{rollouts.behaviour.teacher:.0%} driven by the teacher",
             f"evaluation  {self.evaluation_cpus:g} CPU: {config.evaluation.episodes} episodes for each policy",
             f"in all      {self.cpus:g} of {self.cpus_there:g} CPU",
@@ -91,7 +99,7 @@ def make_plan(config: RunConfig, nodes: Sequence[Node]) -> Plan:
         raise ResourceError(_too_few_gpus(replicas, gpus))
     # Replicas exchange gradients at every update: as many as can be stand on one machine.
     home = max(fit, key=lambda node: (min(int(node.gpus), replicas) if with_gpu else 0, node.cpus), default=None)
-    there, actors = sum(node.cpus for node in nodes), config.rollouts.actors
+    there, actors = sum(node.cpus for node in nodes), config.rollouts.least
     free = [node.cpus - (core if node is home else 0.0) for node in nodes] if home else []
     for _ in range(shards - 1 if home else 0):  # each where most is free
         free[free.index(max(free))] -= SHARED_CPUS
@@ -110,8 +118,8 @@ def make_plan(config: RunConfig, nodes: Sequence[Node]) -> Plan:
         why += f" on {len(nodes)} nodes, and the learner needs {core:g} on one"
     several = [key for key, count in (("--replay.shards", shards), ("--learner.replicas", replicas)) if count > 1]
     smaller = f"Lower {' or '.join(several)}, use a larger machine," if several else "Use a larger machine,"
-    fix = f"Lower --rollouts.actors to {most}" if most else f"{smaller} or --runner inline"
-    raise ResourceError(Problem("too few CPUs", "rollouts.actors", actors, why, fix))
+    fix = f"Lower --{config.rollouts.key} to {most}" if most else f"{smaller} or --runner inline"
+    raise ResourceError(Problem("too few CPUs", config.rollouts.key, actors, why, fix))
 
 
 def _room(free: Sequence[float], each: float) -> int:

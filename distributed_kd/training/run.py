@@ -173,7 +173,7 @@ def execute(
     began = restored.parts["journal"] if restored else None
     bounds = Bounds.of(config, earlier_seconds=began["seconds"] if began else 0.0)
     metrics = Metrics(folder.metrics_file, folder.tb)
-    journal = Journal(config.policies, bounds, metrics, config.rollouts.actors, show)
+    journal = Journal(config.policies, bounds, metrics, config.rollouts.least, show)
     if began:
         journal.restore(began)
     with StopSignal() as stop:

@@ -1,13 +1,13 @@
-"""Who of a run's actors is alive: heartbeats, incarnations, replacements of rollouts and evaluation, the budget for all.
+"""Who of a run's actors is alive: heartbeats, incarnations, replacements.
 
-What becomes of the calls that were under way, and who is asked for what, is the loop's.
+What becomes of the calls that were under way, and who is asked for what, is the loop's; how many rollouts there are to be is
+said in `membership.py`.
 """
 
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,7 +18,8 @@ from ray.exceptions import RayActorError
 from distributed_kd.actors.pulsed import Pulse
 from distributed_kd.errors import EnvironmentFault, InternalError, RunError
 from distributed_kd.training.calls import Call, Calls
-from distributed_kd.training.cluster import ActorLost, Core, GivenLost, calmly, died
+from distributed_kd.training.cluster import ActorLost, Cluster, Core, GivenLost, calmly, died
+from distributed_kd.training.elastic import Budget
 from distributed_kd.training.recoveries import Key
 from distributed_kd.training.run import Run
 from distributed_kd.training.timer import Timer
@@ -78,8 +79,12 @@ class Life:
     heart: Heart
     is_there: bool = False
     """it has answered"""
+    node: str | None = None
+    """the id of the node that it answered from"""
     proven: bool = False
     """it has done its work once"""
+    is_leaving: bool = False
+    """its node is about to leave: nothing more is asked of it"""
     is_over: bool = False
     pulse: ray.ObjectRef | None = field(default=None, init=False)
 
@@ -104,17 +109,23 @@ class Supervision:
         self,
         run: Run,
         calls: Calls[Life],
-        start: Callable[[str, int, int], ActorHandle],
+        cluster: Cluster,
         came: Callable[[Life], None],
         failed: Callable[[RunError], None],
     ):
-        """`start` makes an actor of a kind, with a number and an incarnation; `came` is told of each that is there, `failed`
-        of why the run cannot go on."""
-        self._run, self._calls, self._start, self._came, self._failed = run, calls, start, came, failed
+        """`came` is told of each that is there, `failed` of why the run cannot go on."""
+        self._run, self._calls, self._start, self._came, self._failed = run, calls, cluster.start, came, failed
         self.recoveries = run.journal.account.recoveries
         self._lives: list[Life] = []
-        self._replaced: deque[float] = deque()
+        self.present = 0
+        """rollouts that can be asked"""
+        self._budget = Budget(run.config.supervision, cluster.is_gone)
         self._timer = Timer(HEARTBEAT_SECONDS)
+
+    @property
+    def rollouts(self) -> list[Life]:
+        """Those that were begun and are not over; some may not have answered yet."""
+        return [life for life in self._lives if life.kind == "rollout"]
 
     @property
     def evaluation(self) -> Life:
@@ -134,8 +145,9 @@ class Supervision:
     def _step_timeout(self) -> float:
         return self._run.config.rollouts.step_timeout
 
-    def _on_there(self, life: Life, _: Pulse) -> None:
-        life.is_there = True
+    def _on_there(self, life: Life, pulse: Pulse) -> None:
+        life.is_there, life.node = True, pulse.node
+        self.present += life.kind == "rollout"
         if life.kind == "evaluation":  # it may be long until it is asked for the next scores
             self.recoveries.back(life.key)
         self._came(life)
@@ -198,20 +210,30 @@ class Supervision:
     def end(self, life: Life) -> list[Call]:
         """Let an actor do nothing any more; gives what it was asked for."""
         life.is_over = True
+        self.present -= life.is_there and life.kind == "rollout"
         self._lives.remove(life)
         ray.kill(life.handle, no_restart=True)
         return self._calls.give_up(life)
 
+    def dismiss(self, life: Life, *ended: Call) -> None:
+        """Give an actor up with all that it was asked for, `ended` too; who comes in its place is another incarnation."""
+        given_up = [*ended, *self.end(life)]
+        self.recoveries.forget(life.key)
+        self._run.incarnation += 1
+        for call in given_up:
+            call.lost()
+
     def replace(self, life: Life, why: object, *ended: Call) -> None:
-        """Give an actor up with all that it was asked for, `ended` too, and start the next incarnation in its place.
+        """Give up an actor that was lost, and make good for it: the evaluation here, a rollout as far as it is wanted.
 
         Raises InternalError where the budget is spent.
         """
         given_up = [*ended, *self.end(life)]
         try:
-            self.spend(life.key, f"{life.name} {why}")
+            self.spend(life.key, f"{life.name} {why}", {life.node} - {None})
             self._run.incarnation += 1
-            self.begin(life.kind, life.number)
+            if life.kind == "evaluation":
+                self.begin(life.kind, life.number)
         finally:
             for call in given_up:
                 call.lost()
@@ -222,7 +244,7 @@ class Supervision:
         What they had under way is theirs no more: segments come from the earlier incarnation, scores of weights that are
         gone do not come.
         """
-        rollouts = self.lives("rollout")
+        rollouts = self.rollouts
         for life in self.lives("evaluation"):
             self.end(life)
             self.recoveries.forget(life.key)  # it is started when there are weights to score
@@ -231,19 +253,13 @@ class Supervision:
             self._calls.expect(life.handle.renew.remote(life.incarnation), Call(life.name, owner=life))
         return rollouts
 
-    def spend(self, who: Key, what: str) -> None:
-        """Count a replacement. Raises InternalError where there were too many of late that nobody brought about."""
-        now, config = time.monotonic(), self._run.config.supervision
-        while self._replaced and self._replaced[0] <= now - config.within_seconds:
-            self._replaced.popleft()
-        on_purpose = self.recoveries.is_under_way(who)
-        if len(self._replaced) >= config.restarts and not on_purpose:
-            raise InternalError(
-                f"too much has failed (supervision.restarts={config.restarts}): {what}, after {len(self._replaced)} "
-                f"replacements within {config.within_seconds:g} s. Mend the cause, or allow more"
-            )
-        if not on_purpose:
-            self._replaced.append(now)
+    def spend(self, who: Key, what: str, nodes: Collection[str]) -> None:
+        """Count a replacement of what was on one of these nodes.
+
+        Raises InternalError where there were too many of late that nobody brought about.
+        """
+        if not self.recoveries.is_under_way(who):
+            self._budget.spend(what, nodes, time.monotonic())
         self.recoveries.lost(who)
         self._run.journal.restarted(who[0])
         logger.warning("warning: %s. It is replaced", what)

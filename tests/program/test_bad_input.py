@@ -109,7 +109,7 @@ TABLE = [
     (
         2,
         "train sizes.toml",
-        "wrong type (rollouts.actors=true): it must be a whole number. Write for example actors = 2",
+        "wrong type (rollouts.actors=true): it must be a whole number or a table. Write for example actors = 2",
         "bad learning rate (teacher.learning_rate=nan): it must be a finite number above 0. "
         "Set --teacher.learning_rate to a positive number",
         f"bad size (replay.capacity=-5): {AT_LEAST_1} Set --replay.capacity 1 or more",

@@ -15,7 +15,8 @@ class Loop(_Loop):
         self.order, self._lost = [], {lost}
         self._cluster = SimpleNamespace(start_core=lambda: None)
         self._crew = SimpleNamespace(watch=lambda core: None)
-        self._run = SimpleNamespace(config=SimpleNamespace(rollouts=SimpleNamespace(actors=0)), stop=False)
+        self._members = SimpleNamespace(grow=lambda: None)
+        self._run = SimpleNamespace(stop=False)
         self._fault = None
 
     def _come_to(self, part):

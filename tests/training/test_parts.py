@@ -9,7 +9,7 @@ import torch
 from journals import CONFIG, SPEC
 
 from distributed_kd import networks
-from distributed_kd.data_config import ReplayConfig
+from distributed_kd.data_config import ElasticConfig, ReplayConfig
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.learning.learner import Learner
 from distributed_kd.learning.recorded import CudaGraphs
@@ -32,6 +32,17 @@ def test_every_stream_is_one_of_its_own():
     streams += [parts.seed("network", name) for name in CONFIG.policies]
     streams += [parts.seed("rollout", actor, life) for actor in range(3) for life in range(3)]
     assert len({words(stream) for stream in streams}) == len(streams)
+
+
+def test_further_actors_have_the_lanes_of_those_that_the_run_begins_with():
+    elastic = replace(CONFIG, rollouts=replace(CONFIG.rollouts, actors=ElasticConfig(2, 5)))
+    parts, fixed = Parts(elastic, SPEC), Parts(CONFIG, SPEC)
+    plans = [parts.rollout(actor, 0, repeatable=False)["plan"] for actor in range(5)]
+    for actor, plan in enumerate(plans):
+        assert plan.policy.tolist() == fixed.plans[actor % 2].policy.tolist()
+        assert plan.rung.tolist() == fixed.plans[actor % 2].rung.tolist()
+    # Two segments of 16 steps for each that there may be, and the inserts that a batch of 10 waits for at 4 draws each.
+    assert (parts.pace.slack, fixed.pace.slack) == (5 * 2 * 16 + 3, 2 * 2 * 16 + 3)
 
 
 def test_streams_follow_the_seed_and_nothing_else():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from distributed_kd.config import LearnerConfig, ReplayConfig, RolloutsConfig, RunConfig
+from distributed_kd.data_config import ElasticConfig
 from distributed_kd.errors import ResourceError
 from distributed_kd.student_config import StudentConfig
 from distributed_kd.training.plan import Node, make_plan
@@ -73,6 +74,18 @@ def test_asked_for_cuda_it_never_falls_back(nodes):
     assert make_plan(recorded, [Node(16, 0), Node(4, 1)]).device == "cuda"
 
 
+def test_a_number_that_follows_the_cluster_needs_room_for_its_least():
+    elastic = replace(config(), rollouts=RolloutsConfig(actors=ElasticConfig(min=2, max=40)))
+    plan = make_plan(elastic, [Node(4, 0)])
+    assert (plan.rollout_actors, plan.rollout_cpus) == (2, 1.0)
+    assert any(line.startswith("rollouts    2 to 40 x 1 CPU: 16 lanes each") for line in plan.lines(elastic))
+    with pytest.raises(ResourceError) as raised:
+        make_plan(replace(config(), rollouts=RolloutsConfig(actors=ElasticConfig(min=3))), [Node(2, 0)])
+    assert raised.value.lines == (
+        "too few CPUs (rollouts.actors.min=3): the run needs 2.25 CPU, there are 2. Lower --rollouts.actors.min to 2",
+    )
+
+
 def sharded(shards, actors=2):
     return replace(config(actors), replay=ReplayConfig(shards=shards))
 
@@ -108,13 +121,14 @@ def replicated(replicas, device="auto", actors=2):
 def test_every_replica_of_the_learner_asks_for_what_the_learner_does():
     plan = make_plan(replicated(2), [Node(4, 0)])
     # 1.5 for the learner and those beside it and 1 for its replica leave 1.5: two rollouts of .5.
-    assert plan.bundles == [{"CPU": 1.5}, {"CPU": 0.5}, {"CPU": 0.5}, {"CPU": 1.0}]
+    assert plan.core_bundles == [{"CPU": 1.5}, {"CPU": 1.0}]
+    assert plan.rollout_bundles == [{"CPU": 0.5}, {"CPU": 0.5}]
     assert plan.lines(replicated(2))[0] == (
         "learner     2 x (1 CPU), on cpu: teacher and 1 students, batches of 64 in 2 parts"
     )
     plan = make_plan(replicated(3), [Node(32, 1), Node(8, 2)])
     # Where most GPUs are the learner stands, though the other machine has more CPUs.
-    assert plan.bundles == [{"CPU": 1.5, "GPU": 1.0}, {"CPU": 1.0}, {"CPU": 1.0}, *[{"CPU": 1.0, "GPU": 1.0}] * 2]
+    assert plan.core_bundles == [{"CPU": 1.5, "GPU": 1.0}, *[{"CPU": 1.0, "GPU": 1.0}] * 2]
     assert "3 x (1 CPU + 1 GPU), on cuda" in plan.lines(replicated(3))[0]
 
 

@@ -1,0 +1,137 @@
+"""Runs on a Ray cluster whose nodes come, go, and are about to be preempted: nothing is lost but what lay on a lost node."""
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from launching import DEADLINE, Started, assert_nothing_is_lost, metrics, run_file, summary
+from test_recovery import ENDLESS, goes_on, newest, stopped
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+class Nodes:
+    """The cluster, with a head of so many CPUs; the head is not lost here, since the run is steered from it."""
+
+    def __init__(self, head_cpus: float):
+        script = Path(__file__).with_name("changing_nodes.py")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process = subprocess.Popen([sys.executable, script, str(head_cpus)], env=dict(os.environ), **pipes)
+        self.address = next(line.strip() for line in self._process.stdout if line[:1].isdigit())
+
+    def _ask(self, word: str, given: object) -> str:
+        self._process.stdin.write(f"{word} {given}\n")
+        self._process.stdin.flush()
+        return next(line for line in self._process.stdout if line.startswith("answer ")).removeprefix("answer ").strip()
+
+    def add(self, cpus: float) -> str:
+        return self._ask("add", cpus)
+
+    def remove(self, node: str) -> None:
+        self._ask("remove", node)
+
+    def drain(self, node: str) -> None:
+        self._ask("drain", node)
+
+    def end(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(DEADLINE)
+
+
+@pytest.fixture
+def cluster(request, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    # Both sides need the token before Ray is imported, as on a real cluster.
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    nodes = Nodes(head_cpus=request.param)
+    yield nodes
+    nodes.end()
+
+
+def charts(folder: Path) -> list[dict]:
+    return [line["charts"] for line in metrics(folder) if "charts" in line] if (folder / "metrics.jsonl").exists() else []
+
+
+def until_rollouts(run: Started, folder: Path, count: int) -> None:
+    run.until(lambda: charts(folder) and charts(folder)[-1]["rollouts"] == count, f"{count} rollouts are there")
+
+
+def started(folder: Path, cluster: Nodes, least: int, most: int, *words: object) -> Started:
+    made = ["--address", cluster.address, "--rollouts.actors.min", least, "--rollouts.actors.max", most]
+    # Replacements are not allowed at all: what a node takes with it must not be held against the run.
+    made += ["--supervision.restarts", 0, "--out", "run", *words]
+    return Started("train", run_file(folder, ENDLESS), *made, cwd=folder)
+
+
+@pytest.mark.parametrize("cluster", [2.0], indirect=True)
+def test_rollouts_are_lost_with_their_node_and_join_again_with_another(cluster, tmp_path):
+    """Learner and replay stand on the head, a rollout on each of the two others."""
+    folder = tmp_path / "run"
+    first, _ = cluster.add(1), cluster.add(1)
+    with started(tmp_path, cluster, 1, 3, "--replay.samples_per_insert", 0) as run:
+        until_rollouts(run, folder, 2)
+        goes_on(run, folder)
+        before = charts(folder)[-1]["env_steps_per_second"]
+        cluster.remove(first)
+        until_rollouts(run, folder, 1)
+        goes_on(run, folder)
+        cluster.add(1)
+        added = time.monotonic()
+        until_rollouts(run, folder, 2)
+        print(f"\n{time.monotonic() - added:.1f} s after a node was added all rollouts are there")
+        run.until(lambda: charts(folder)[-1]["env_steps_per_second"] >= 0.9 * before, "it is as fast as before")
+        print(f"{time.monotonic() - added:.1f} s after it a line of metrics told of 90 % of {before:.0f} steps/s or more")
+        told = stopped(run, folder)
+    account = told["accounting"]
+    assert account["restarts"] == {"rollout": 1, "replay": 0, "learner": 0, "evaluation": 0}
+    assert account["rollbacks"]["count"] == 0
+    assert set(account["dropped"]) <= {"lost", "fenced"}
+    assert_nothing_is_lost(told, batch_size=32)
+
+
+@pytest.mark.parametrize("cluster", [0.5], indirect=True)
+def test_learner_and_replay_lost_with_their_node_go_on_where_rollouts_give_way(cluster, tmp_path):
+    """The first node holds them all; the second one, when it is full of rollouts, is left alone."""
+    folder = tmp_path / "run"
+    first = cluster.add(2)
+    with started(tmp_path, cluster, 1, 4) as run:
+        run.until_checkpoint(folder)
+        cluster.add(2)
+        until_rollouts(run, folder, 4)
+        goes_on(run, folder)
+        cluster.remove(first)
+        run.until(lambda: newest(folder, "rollbacks").get("count") == 1, "replay and learner went back")
+        goes_on(run, folder)
+        told = stopped(run, folder)
+    account = told["accounting"]
+    assert account["restarts"]["learner"] + account["restarts"]["replay"] == 1
+    assert account["rollbacks"]["updates"] >= 0 and account["rollbacks"]["env_steps"] >= 0
+    assert "replay and learner wait for room: " in run.err
+    assert_nothing_is_lost(told, batch_size=32)
+
+
+@pytest.mark.parametrize("cluster", [0.5], indirect=True)
+def test_who_is_on_a_node_that_is_drained_goes_elsewhere_and_nothing_is_lost(cluster, tmp_path):
+    folder = tmp_path / "run"
+    first = cluster.add(2)
+    with started(tmp_path, cluster, 1, 1, "--checkpoint.every_seconds", 0) as run:
+        until_rollouts(run, folder, 1)
+        goes_on(run, folder)
+        cluster.add(2)
+        cluster.drain(first)
+        run.until(lambda: newest(folder, "rollbacks").get("count") == 1, "replay and learner moved")
+        cluster.remove(first)
+        goes_on(run, folder)
+        told = stopped(run, folder)
+    account = told["accounting"]
+    assert account["restarts"] == {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0}
+    assert account["rollbacks"] == {"count": 1, "env_steps": 0, "updates": 0}
+    assert account["unknown"] == 0
+    assert summary(folder)["status"] == "preempted"
+    assert "replay or learner go elsewhere" in run.err
+    assert_nothing_is_lost(told, batch_size=32)
