@@ -1,6 +1,7 @@
 """Ray started or joined, the run's actors placed on it, and everything gone afterwards."""
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -286,3 +287,8 @@ def died(error: Exception) -> str:
     """How an actor ended, in one line: without the indented ones, which say who it was."""
     told = " ".join(line for line in str(error).splitlines() if line[:1].strip())
     return f"died ({type(error).__name__}): {shorten(told, 240, placeholder=' ...')}"
+
+
+def nodes_named(why: str) -> set[str]:
+    """The ids of nodes in Ray's words on a death: of one who waited for room there nothing else tells where it was."""
+    return set(re.findall(r"Node Id: ([0-9a-f]+)", why))

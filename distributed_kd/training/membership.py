@@ -89,8 +89,8 @@ class Membership:
             if there or node in core:
                 self._told.add(node)
                 self.wants_checkpoint = True
-                what = [f"{len(there)} rollouts"] * bool(there) + ["replay or learner"] * (node in core)
-                logger.warning("warning: node %s is about to leave: %s go elsewhere", node[:8], " and ".join(what))
+                who = [life.name for life in there] + ["replay or learner"] * (node in core)
+                logger.warning("warning: node %s is about to leave, and with it %s", node[:8], ", ".join(who))
         busy = self._calls.busy
         for life in self._crew.rollouts:
             life.is_leaving = life.node in leaving

@@ -202,9 +202,6 @@ class _Loop:
         self._core.end()
         self._calls.give_up(None)
         self._training, self._starved_at, self._evaluating = 0, -1, False
-        # What an actor was given is gone with the one that it had it from.
-        kind = "replay" if lost.who == ("the learner" if isinstance(lost, GivenLost) else "the replay") else "learner"
-        self._crew.spend((kind, 0), f"the {kind} {lost.why}")
         if not isinstance(lost, Moving):
             self._crew.spend((lost.kind, 0), f"the {lost.kind} {lost.why}", self._members.core_nodes)
         self._run.rewind()

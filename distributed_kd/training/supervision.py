@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError
 from distributed_kd.actors.pulsed import Pulse
 from distributed_kd.errors import EnvironmentFault, InternalError, RunError
 from distributed_kd.training.calls import Call, Calls
-from distributed_kd.training.cluster import ActorLost, Cluster, Core, GivenLost, calmly, died
+from distributed_kd.training.cluster import ActorLost, Cluster, Core, GivenLost, calmly, died, nodes_named
 from distributed_kd.training.elastic import Budget
 from distributed_kd.training.recoveries import Key
 from distributed_kd.training.run import Run
@@ -259,7 +259,7 @@ class Supervision:
         Raises InternalError where there were too many of late that nobody brought about.
         """
         if not self.recoveries.is_under_way(who):
-            self._budget.spend(what, nodes, time.monotonic())
+            self._budget.spend(what, {*nodes, *nodes_named(what)}, time.monotonic())
         self.recoveries.lost(who)
         self._run.journal.restarted(who[0])
         logger.warning("warning: %s. It is replaced", what)

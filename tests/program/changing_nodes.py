@@ -23,7 +23,7 @@ PREEMPTION = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"
 
 def obey(cluster: Cluster, nodes: dict, word: str, given: str) -> str:
     if word == "add":
-        node = cluster.add_node(num_cpus=float(given))
+        node = cluster.add_node(num_cpus=int(given))
         nodes[node.node_id] = node
         return node.node_id
     if word == "remove":
@@ -37,7 +37,7 @@ def obey(cluster: Cluster, nodes: dict, word: str, given: str) -> str:
 
 
 if __name__ == "__main__":
-    head = {"num_cpus": float(sys.argv[1]), "include_dashboard": False, "_system_config": HEALTH}
+    head = {"num_cpus": int(sys.argv[1]), "include_dashboard": False, "_system_config": HEALTH}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         nodes: dict = {}

@@ -7,7 +7,7 @@ from ray.exceptions import ActorDiedError
 
 from distributed_kd.training import calls
 from distributed_kd.training.calls import Call, Calls
-from distributed_kd.training.cluster import died
+from distributed_kd.training.cluster import died, nodes_named
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,11 @@ def test_how_an_actor_died_is_one_line_without_who_it_was():
     error = ActorDiedError()
     error.error_msg = "It died.\n\tclass_name: X\n\tpid: 1\nIts process has ended."
     assert died(error) == "died (ActorDiedError): It died. Its process has ended."
+
+
+def test_the_node_that_an_actor_died_with_is_told_with_it():
+    node = "0c" * 28
+    error = ActorDiedError()
+    error.error_msg = f"{ActorDiedError.BASE_ERROR_MSG}\n\tpid: 1\nThe actor died because its node has died. Node Id: {node}\n\tit was preempted"
+    assert nodes_named(f"rollout 3 {died(error)}. It is replaced") == {node}
+    assert nodes_named("rollout 3 hangs") == set()

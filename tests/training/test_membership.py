@@ -9,6 +9,7 @@ from distributed_kd.errors import ResourceError
 from distributed_kd.training import membership
 from distributed_kd.training.elastic import MOST_PENDING
 from distributed_kd.training.membership import PATIENCE, Membership
+from distributed_kd.training.supervision import Life
 
 
 class Crew:
@@ -17,7 +18,7 @@ class Crew:
 
     def begin(self, kind, number):
         assert kind == "rollout" and number not in [life.number for life in self.rollouts]
-        self.rollouts.append(SimpleNamespace(number=number, is_there=False, node=None, is_leaving=False))
+        self.rollouts.append(Life("rollout", number, 0, None, None))
 
     def dismiss(self, life):
         self.rollouts.remove(life)
@@ -96,7 +97,7 @@ def test_rollouts_leave_a_node_that_is_drained_when_they_are_done_and_come_again
     assert (it.crew.dismissed, it.numbers) == ([1], [0, 1])
     it.members.look()
     assert not it.members.wants_checkpoint, "it is told once"
-    assert [line.split(": ", 2)[1:] for line in caplog.messages] == [["node a is about to leave", "1 rollouts go elsewhere"]]
+    assert caplog.messages == ["warning: node a is about to leave, and with it rollout 1"]
 
 
 def test_a_node_that_holds_nothing_of_the_run_may_leave_unseen(world, caplog):
