@@ -6,20 +6,19 @@ what no one else sees: time.
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from distributed_kd.maths.statistics import normalised_score
-from distributed_kd.memory import resident
 from distributed_kd.records import RANDOM, EpisodeStats, Evaluation, LearnerReport, Receipt, State
 from distributed_kd.storage.metrics import Metrics
 from distributed_kd.training.account import Account
 from distributed_kd.training.bounds import Bounds
 from distributed_kd.training.invariants import Invariants
 from distributed_kd.training.saving import Costs, Saved
+from distributed_kd.training.window import Window
 
 WRITE_SECONDS = 2.0
 """Time between two lines of metrics"""
@@ -44,26 +43,6 @@ class Snapshot:
     """newest mean return and normalised score of each policy that was evaluated"""
 
 
-@dataclass
-class _Window:
-    """What happened since the last line of metrics."""
-
-    began: float
-    env_steps: int = 0
-    updates: int = 0
-    busy: float = 0.0
-    waited: float = 0.0
-    waits: int = 0
-    collecting: float = 0.0
-    store_waits: list[float] = field(default_factory=list)
-    ages: list[tuple[float, int]] = field(default_factory=list)
-    lags: list[int] = field(default_factory=list)
-    returns: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    lengths: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    losses: dict[str, dict[str, float]] = field(default_factory=dict)
-    resident: dict[str, int] = field(default_factory=dict)
-
-
 class Journal:
     """Listens to every event of the loop and writes metrics at a steady beat."""
 
@@ -85,7 +64,7 @@ class Journal:
         self.updates = 0
         self.updates_of: dict[str, int] = {}
         self.evaluation: Evaluation | None = None
-        self._window = _Window(time.monotonic())
+        self._window = Window(time.monotonic())
         self._generated_before = self._updates_before = 0  # at this process's first update
         self._busy = self._learning_began = self._learning_ended = 0.0
 
@@ -180,43 +159,20 @@ class Journal:
             self.flush()
 
     def flush(self) -> None:
-        window, seconds = self._window, max(time.monotonic() - self._window.began, 1e-9)
+        window, receipt = self._window, self.receipt
         charts = {
-            "env_steps_per_second": window.env_steps / seconds,
-            "updates_per_second": window.updates / seconds,
-            "learner_busy_share": window.busy / seconds,
-            "learner_wait_share": window.waited / seconds,
-            "rollouts_wait_share": max(0.0, 1.0 - window.collecting / (seconds * max(self.rollouts, 1))),
+            **window.charts(self.rollouts),
             "rollouts": self.rollouts,
-            "replay_size": self.receipt.size,
-            "replay_inserted": self.receipt.inserted,
-            "replay_sampled": self.receipt.sampled,
+            "replay_size": receipt.size,
+            "replay_inserted": receipt.inserted,
+            "replay_sampled": receipt.sampled,
             "samples_per_insert": self.samples_per_insert,
             "env_faults": self.account.faults.total(),
         }
-        sizes = {"driver": resident(), **window.resident}
-        charts |= {f"memory_{kind}_mb": count / 2**20 for kind, count in sizes.items()}
-        if self.receipt.prioritised:
-            charts["replay_late_priorities"] = self.receipt.late_priorities
-        if window.lags:
-            charts["policy_lag_updates"] = float(np.mean(window.lags))
-        if window.ages:
-            ages, updates = zip(*window.ages, strict=True)
-            charts["sample_age_rows"] = float(np.average(ages, weights=updates))
-        if window.waits:
-            charts["replay_answer_seconds"] = window.waited / window.waits
-        if window.store_waits:
-            charts["replay_store_seconds"] = float(np.mean(window.store_waits))
-        episodes = {
-            name: {
-                "return_mean": float(np.mean(returns)),
-                "length_mean": float(np.mean(window.lengths[name])),
-                "count": len(returns),
-            }
-            for name, returns in window.returns.items()
-        }
-        self._window = _Window(time.monotonic())
-        self._write({"charts": charts, "episodes": episodes, "losses": window.losses})
+        if receipt.prioritised:
+            charts["replay_late_priorities"] = receipt.late_priorities
+        self._window = Window(time.monotonic())
+        self._write({"charts": charts, "episodes": window.episodes(), "losses": window.losses})
         self._show(self._snapshot(charts))
 
     def _write(self, values: dict) -> None:

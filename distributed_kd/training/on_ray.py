@@ -8,20 +8,20 @@ evaluation is replaced, the replay and the learner go back together to the newes
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import ray
 
 from distributed_kd.errors import EnvironmentFault, RunError
-from distributed_kd.records import EpisodeStats, Evaluation, Fault, LearnerReport, Receipt
+from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
 from distributed_kd.replay.shards import Tally, in_one
 from distributed_kd.training.calls import Call, Calls
 from distributed_kd.training.chaos import CALM, Chaos, Strikes
 from distributed_kd.training.cluster import ActorLost, Cluster, Moving, joined, placed
 from distributed_kd.training.deliveries import Deliveries
+from distributed_kd.training.examining import Examiner
 from distributed_kd.training.membership import Membership
-from distributed_kd.training.plan import cores
 from distributed_kd.training.run import Run, Runner
 from distributed_kd.training.supervision import Life, Supervision
 
@@ -54,6 +54,7 @@ class _Loop:
         self._calls: Calls[Life] = Calls()
         self._crew = Supervision(run, self._calls, cluster, self._on_there, self._on_failed)
         self._members = Membership(run, self._crew, self._calls, cluster)
+        self._examiner = Examiner(run, self._crew, self._calls, lambda: self._weights, self._on_scored, self._on_failed)
         self._strikes = Strikes(chaos, run.parts.seed("chaos"), self._crew.at_work_of, self._crew.recoveries)
         refused_well = partial(self._journal.invariants.check, "I2")
         self._deliveries = Deliveries(self._calls, config.replay.shards, self._on_stored, self._on_gone, refused_well)
@@ -62,7 +63,6 @@ class _Loop:
         self._steps_under_way = 0  # asked of the rollouts and not yet told of by a receipt
         self._training = 0  # calls of the learner under way
         self._starved_at: int | None = -1  # inserts at which the learner last found no batch
-        self._evaluating = False
         self._goes_back = False  # replay and learner are started from an earlier moment than the run has come to
         self._fault: RunError | None = None  # the run ends with it, once what was learned is saved
         self._weights: ray.ObjectRef | None = None
@@ -85,7 +85,7 @@ class _Loop:
         while not (self._run.stop or self._fault or self._is_over()):
             self._ask_rollouts()
             self._ask_learner()
-            self._ask_evaluator()
+            self._examiner.ask()
             if self._run.checkpoint_is_due or self._members.wants_checkpoint:
                 self._checkpoint(last=False)
             self._next_event()
@@ -122,18 +122,6 @@ class _Loop:
         self._training += 1
         self._calls.expect(report, Call("the learner", partial(self._on_trained, weights)))
 
-    def _ask_evaluator(self) -> None:
-        if self._run.evaluation_is_due and not self._evaluating:
-            self._evaluating = True
-            self._evaluate(partial(self._on_evaluated, self._run.evaluation_begins()), final=False)
-
-    def _evaluate(self, done: Callable, final: bool) -> None:
-        """Ask for the scores of the newest weights, and again where whoever was asked is gone."""
-        life = self._crew.evaluation
-        reference = life.handle.evaluate.remote(self._weights, final)
-        again = partial(self._evaluate, done, final)
-        self._calls.expect(reference, Call(life.name, partial(done, reference), life, self._on_broken_evaluation, again))
-
     # ---- what has ended
 
     def _on_collected(self, life: Life, segment: ray.ObjectRef, stats: EpisodeStats) -> None:
@@ -141,7 +129,10 @@ class _Loop:
         self._idle.append(life)
         self._journal.collected(stats)
         self._deliveries.take(segment, stats)
-        self._check_faults(life.name, stats.faults)
+        try:
+            self._run.check_faults(life.name, stats.faults)
+        except EnvironmentFault as fault:
+            self._fault = fault
 
     def _on_broken_rollout(self, fault: EnvironmentFault) -> None:
         """No episode can be begun: that segment will never come."""
@@ -172,22 +163,8 @@ class _Loop:
         self._journal.counted(self._tally.take_all(report.receipt))
         self._journal.learned(report)
 
-    def _on_evaluated(self, env_steps: int, reference: ray.ObjectRef, evaluation: Evaluation) -> None:
-        self._evaluating = False
-        self._crew.at_work(self._crew.evaluation)
-        self._calls.expect(self._core.learner.heed.remote(reference), Call("the learner"))
-        self._run.evaluated(evaluation, cores(), env_steps)
-        self._check_faults("the evaluation", evaluation.faults)
-
-    def _check_faults(self, who: str, faults: Sequence[Fault]) -> None:
-        try:
-            self._run.check_faults(who, faults)
-        except EnvironmentFault as fault:
-            self._fault = fault
-
-    def _on_broken_evaluation(self, fault: EnvironmentFault) -> None:
-        self._evaluating = False
-        self._fault = fault
+    def _on_scored(self, evaluation: ray.ObjectRef) -> None:
+        self._calls.expect(self._core.learner.heed.remote(evaluation), Call("the learner"))
 
     # ---- who is there
 
@@ -201,7 +178,8 @@ class _Loop:
         """Start the replay and the learner anew from one checkpoint; what came after it is lost, also at the rollouts."""
         self._core.end()
         self._calls.give_up(None)
-        self._training, self._starved_at, self._evaluating = 0, -1, False
+        self._training, self._starved_at = 0, -1
+        self._examiner.forget()
         if not isinstance(lost, Moving):
             self._crew.spend((lost.kind, 0), f"the {lost.kind} {lost.why}", self._members.core_nodes)
         self._run.rewind()
@@ -290,12 +268,10 @@ class _Loop:
     def _evaluate_finally(self) -> Evaluation | None:
         """The reported scores, of the last weights; None where a signal comes before they are there."""
         self._journal.phase = "evaluation"
-        final: list[Evaluation] = []
-        self._evaluate(lambda _, evaluation: final.append(evaluation), final=True)
-        self._until(lambda: final or self._fault or self._run.stop)
+        self._examiner.ask_finally()
+        self._until(lambda: self._examiner.final or self._fault or self._run.stop)
         if self._fault:
             raise self._fault
-        if not final:
-            return None
-        self._journal.evaluated(final[0], self._journal.generated)
-        return final[0]
+        if final := self._examiner.final:
+            self._journal.evaluated(final, self._journal.generated)
+        return final

@@ -88,6 +88,7 @@ def test_how_an_actor_died_is_one_line_without_who_it_was():
 def test_the_node_that_an_actor_died_with_is_told_with_it():
     node = "0c" * 28
     error = ActorDiedError()
-    error.error_msg = f"{ActorDiedError.BASE_ERROR_MSG}\n\tpid: 1\nThe actor died because its node has died. Node Id: {node}\n\tit was preempted"
+    why = f"The actor died because its node has died. Node Id: {node}"
+    error.error_msg = f"{ActorDiedError.BASE_ERROR_MSG}\n\tpid: 1\n{why}\n\tit was preempted"
     assert nodes_named(f"rollout 3 {died(error)}. It is replaced") == {node}
     assert nodes_named("rollout 3 hangs") == set()

@@ -1,12 +1,13 @@
 """A rollout that waits for room on Ray, and is killed before it has any."""
 
-import secrets
+import os
 from types import SimpleNamespace
 
 import pytest
 import ray
 from journals import CONFIG, journal
 
+from distributed_kd.actors.pulsed import Pulse
 from distributed_kd.training.calls import Calls
 from distributed_kd.training.cluster import ActorLost, calmly
 from distributed_kd.training.supervision import Supervision
@@ -16,13 +17,13 @@ pytestmark = pytest.mark.timeout(120)
 
 @ray.remote
 class Rollout:
-    def where(self) -> str:
-        return ray.get_runtime_context().get_node_id()
+    def pulse(self) -> Pulse:
+        return Pulse(0, 0, ray.get_runtime_context().get_node_id())
 
 
 @pytest.fixture
-def alone(monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+def alone():
+    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
@@ -35,7 +36,7 @@ def test_it_is_told_as_lost_and_another_one_can_be_begun(alone, tmp_path):
     )
     run = SimpleNamespace(config=CONFIG, incarnation=0, journal=journal(tmp_path))
     calls, there = Calls(), []
-    crew = Supervision(run, calls, cluster, there.append)
+    crew = Supervision(run, calls, cluster, there.append, failed=pytest.fail)
     waiting = crew.begin("rollout", 0)
     assert not calls.ended(0.0)
     ray.kill(waiting.handle)
