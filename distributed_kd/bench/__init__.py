@@ -20,6 +20,7 @@ ABOUT = {
     "rollouts": "acting into the replay beside the bare vector environment",
     "system": "whole runs: learner beside the bare loop, start to first update, weights to use, and where the time goes",
     "scaling": "1 to 16 rollout actors on an environment that sleeps, and what the control plane can carry",
+    "faults": "actors and drivers killed and frozen, environments that fail: how long until all is at work again",
     "peers": "the same work by RLlib, Stable-Baselines3, and CleanRL's settings in bare PyTorch (extra peers)",
 }
 """The benchmarks by name"""

@@ -25,7 +25,7 @@ class Examiner:
         scored: Callable[[ray.ObjectRef], None],
         failed: Callable[[RunError], None],
     ):
-        """`weights` gives the newest; `scored` is handed every evaluation while training, `failed` why the run cannot go on."""
+        """`weights` gives the newest; `scored` is handed every evaluation while training, `failed` what ends the run."""
         self._run, self._crew, self._calls = run, crew, calls
         self._weights, self._scored, self._failed = weights, scored, failed
         self._is_asked = False
