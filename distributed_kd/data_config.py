@@ -78,8 +78,8 @@ class RolloutsConfig:
         return self.actors.max if isinstance(self.actors, ElasticConfig) else self.actors
 
     @property
-    def key(self) -> str:
-        """The key that says how many must find room."""
+    def least_key(self) -> str:
+        """The key of the run file that says how many the run begins with."""
         return "rollouts.actors.min" if isinstance(self.actors, ElasticConfig) else "rollouts.actors"
 
     @property

@@ -238,7 +238,7 @@ def placed(run: Run, injected: Injected) -> Iterator[Cluster]:
                 raise ResourceError(
                     f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
                     f"{plan.cpus_there:g} CPU were free for {PLACEMENT_SECONDS} s. "
-                    f"Wait, or lower --{run.config.rollouts.key}"
+                    f"Wait, or lower --{run.config.rollouts.least_key}"
                 )
         finally:
             # All find room at once. From here on each rollout looks for its own, or it could not leave its node alone.

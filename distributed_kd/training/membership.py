@@ -27,7 +27,7 @@ class Membership:
         self._run, self._crew, self._calls, self._cluster = run, crew, calls, cluster
         rollouts = run.config.rollouts
         self._size = Size(rollouts.least, rollouts.most)
-        self._shortage = Shortage(rollouts.key, rollouts.least)
+        self._shortage = Shortage(rollouts.least_key, rollouts.least)
         self._timer = Timer(HEARTBEAT_SECONDS)
         self._told: set[str] = set()  # nodes that leave, as far as it was told
         self.core_nodes: set[str] = set()

@@ -118,8 +118,8 @@ def make_plan(config: RunConfig, nodes: Sequence[Node]) -> Plan:
         why += f" on {len(nodes)} nodes, and the learner needs {core:g} on one"
     several = [key for key, count in (("--replay.shards", shards), ("--learner.replicas", replicas)) if count > 1]
     smaller = f"Lower {' or '.join(several)}, use a larger machine," if several else "Use a larger machine,"
-    fix = f"Lower --{config.rollouts.key} to {most}" if most else f"{smaller} or --runner inline"
-    raise ResourceError(Problem("too few CPUs", config.rollouts.key, actors, why, fix))
+    fix = f"Lower --{config.rollouts.least_key} to {most}" if most else f"{smaller} or --runner inline"
+    raise ResourceError(Problem("too few CPUs", config.rollouts.least_key, actors, why, fix))
 
 
 def _room(free: Sequence[float], each: float) -> int:
