@@ -45,4 +45,5 @@ class ReplayActor(Pulsed):
         return self._shard.stock()
 
     def state(self) -> State:
+        """Its views are copied by Ray before the next call begins."""
         return self._shard.state()

@@ -120,12 +120,16 @@ class Ring:
         return observation.take(places, axis=0)
 
     def state(self) -> State:
-        """All rows written so far. Raises InternalError where fewer or more of them are steps than were counted."""
+        """All rows written so far, as views: a replay of images may be most of a machine's memory, and none is copied.
+
+        Whoever keeps them while more is written copies them. Raises InternalError where fewer or more of them are steps than
+        were counted.
+        """
         if (found := int(np.count_nonzero(self.rows["is_step"]))) != self.steps:
             raise InternalError(
                 f"the replay's counts do not add up (size={self.steps}): {found} were found. Please report it"
             )
-        return {"rows": {name: column[: self.filled].copy() for name, column in self.rows.items()}, "written": self.written}
+        return {"rows": {name: column[: self.filled] for name, column in self.rows.items()}, "written": self.written}
 
     def restore(self, state: State) -> None:
         """Go on from `state`. Raises ValueError where its rows do not fit this ring."""

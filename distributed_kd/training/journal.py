@@ -7,7 +7,7 @@ what no one else sees: time.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -149,6 +149,8 @@ class Journal:
 
     def saved(self, saved: Saved) -> None:
         """A checkpoint was committed."""
+        if not self._learning_began:  # it stood still for the warm-up anyway
+            saved = replace(saved, stall_seconds=0.0)
         self._costs.take(saved)
         costs = {"seconds": saved.seconds, "bytes": saved.bytes, "stall_seconds": saved.stall_seconds}
         self._write({"checkpoint_step": saved.step, **{f"checkpoint_{name}": cost for name, cost in costs.items()}})

@@ -216,7 +216,7 @@ def test_restored_it_draws_as_if_nothing_had_happened(segments):
     for _ in range(segments):
         first.add(player.play()[0])
         told = learned(first.sample(2, told)[0])
-    state = first.state()
+    state = copy.deepcopy(first.state())
     kept = copy.deepcopy(state)
     second = fresh(1)
     second.add(Player(5, 1, 9, 0.9, stack=3).play()[0])  # what it held before is forgotten

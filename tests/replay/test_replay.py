@@ -213,7 +213,7 @@ def test_restored_it_draws_as_if_nothing_had_happened(segments):
     for _ in range(segments):
         first.add(player.play()[0])
         first.sample(2)
-    state = first.state()
+    state = copy.deepcopy(first.state())
     kept = copy.deepcopy(state)
     second = fresh(1)
     second.restore(state)

@@ -323,7 +323,7 @@ def test_restored_several_shards_draw_as_if_nothing_had_happened(prioritized, se
     for _ in range(segments):
         first.add(player.play()[0])
         told = learned(first.sample(2, told)[0])
-    state = first.state()
+    state = copy.deepcopy(first.state())
     kept, second = copy.deepcopy(state), fresh(0)
     second.add(Player(5, 1, 9, 0.9, stack=2).play()[0])
     second.restore(state)

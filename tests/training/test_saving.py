@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from journals import CONFIG, SPEC, receipt, report
+from journals import CONFIG, SPEC, journal, receipt, report
 
 from distributed_kd import run_file
 from distributed_kd.config import CheckpointConfig
@@ -170,6 +170,15 @@ def test_costs_are_added_up():
         costs.take(one)
     expected = {"count": 3, "last_step": 30, "last_bytes": 1_200, "largest_stall_seconds": 1.5, "stall_share": 2.0 / 40.0}
     assert costs.told(40.0) == expected
+
+
+def test_before_the_first_update_the_learner_stands_still_for_nothing(tmp_path):
+    made = journal(tmp_path)
+    made.saved(Saved(0, 1_000, 5.0, 2.0))
+    made.learned(report(5, 5, started=100.0, ended=110.0))
+    made.saved(Saved(5, 1_000, 5.0, 0.5))
+    told = made.checkpoints()
+    assert (told["count"], told["largest_stall_seconds"], told["stall_share"]) == (2, 0.5, 0.05)
 
 
 class Loop:
