@@ -43,6 +43,7 @@ def train(words: list[str]) -> int:
     if options.help:
         return print_help("python launch.py train [PRESET | FILE.toml]", tables, f"{TRAIN_OPTIONS}{RUN_OPTIONS}\n{EXAMPLES}")
     from distributed_kd.flags import parse_run
+    from distributed_kd.storage.checkpoints import check_unused
     from distributed_kd.storage.run_folder import RunFolder, default_name, unused
     from distributed_kd.training.given import keep_teachers, lines, read_given, with_teachers_network
     from distributed_kd.training.parts import Parts
@@ -54,6 +55,8 @@ def train(words: list[str]) -> int:
     config = with_teachers_network(config, given)
     parts = Parts(config, spec, given.teachers, given.starts)
     check_networks(parts)
+    if config.checkpoint.to:
+        check_unused(config.checkpoint.to)
     name = default_name(config.env.id, label(Path(source)) if is_file else source, config.seed, time.time())
     path = Path(options.out) if options.out else unused(Path("runs") / name)
     with RunFolder.create(path, run_file.encode(config)) as folder:

@@ -19,6 +19,7 @@ from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.student_config import BETWEEN_STATES, LAYER_LOSSES, StudentConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+")
 RESERVED_NAMES = ("teacher", "random", "none", "version", "seconds", "env_steps")
 
 
@@ -95,10 +96,18 @@ class CheckpointConfig:
     """time between two checkpoints; 0 = only at the end"""
     keep: int = 3
     """checkpoints kept"""
+    to: str = ""
+    """an empty place of the run's own, by a URL that fsspec knows, such as s3://BUCKET/PREFIX; "" = in the run's folder"""
 
     def problems(self, key: str = "checkpoint") -> Iterator[Problem]:
         yield from at_least(f"{key}.every_seconds", self.every_seconds, 0, "bad interval")
         yield from at_least(f"{key}.keep", self.keep, 1, "bad number of checkpoints")
+        if "@" in self.to or "?" in self.to:
+            why, fix = "it would stand in config.toml", "Give credentials in the environment, as the store expects them"
+            yield Problem("a place with a secret in it", f"{key}.to", "(not shown)", why, fix)
+        elif self.to and not URL.fullmatch(self.to):
+            why, fix = "it must be a URL without spaces", f"Set --{key}.to s3://BUCKET/PREFIX, or leave it empty"
+            yield Problem("bad place for checkpoints", f"{key}.to", repr(self.to), why, fix)
 
 
 @dataclass(frozen=True)

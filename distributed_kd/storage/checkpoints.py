@@ -1,8 +1,9 @@
-"""Checkpoints on disk: written so that a crash at any point leaves a whole one, read only where every hash agrees.
+"""Checkpoints: written so that a crash at any point leaves a whole one, read only where every hash agrees.
 
-What goes into a state is its owner's business; when to save and what to do after a load belongs to the training loop.
+What goes into a state is its owner's business; when to save and what to do after a load belongs to the training loop; how
+files come to a folder or to an object store is that of `places.py`.
 
-A folder of checkpoints holds `step-N/` for each, with `<part>.safetensors` and `<part>.json` for every part and
+A place of checkpoints holds `step-N/` for each, with `<part>.safetensors` and `<part>.json` for every part and
 `manifest.json`, and `LATEST`, the name of the one committed last. LATEST is for people and scripts: loading goes by the
 folders' names, so that a damaged LATEST costs nothing. A committed checkpoint is never written again: a step that is
 saved twice (resumed and stopped at once; reached again after a damaged one) becomes `step-N-2`, which counts as newer.
@@ -11,30 +12,22 @@ saved twice (resumed and stopped at once; reached again after a damaged one) bec
 import hashlib
 import json
 import logging
-import os
-import re
-import shutil
-import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors.numpy import load_file
 
 from distributed_kd.config import NAME
-from distributed_kd.errors import CheckpointError, Problem
+from distributed_kd.errors import CheckpointError, ConfigurationError, Problem, StorageError
 from distributed_kd.records import State
-from distributed_kd.storage.files import make_folder, replace_file, storage_errors, sync_folder, write_synced
+from distributed_kd.storage.places import CHECKPOINT, MANIFEST, Place, open_place
 from distributed_kd.storage.state_format import decode, encode, safetensors_chunks
 
 SCHEMA = 3
-MANIFEST = "manifest.json"
-LATEST = "LATEST"
 
-_COMMITTED = re.compile(r"step-([0-9]{1,18})(?:-([0-9]{1,9}))?")
-_STALE = re.compile(r"(step-[0-9-]+|LATEST)\.tmp-[0-9a-f]+")
 _NO_DIGEST = "0" * 64
 
 logger = logging.getLogger(__name__)
@@ -45,7 +38,9 @@ class Checkpoint:
     """A checkpoint whose every byte was verified."""
 
     step: int
-    path: Path
+    name: str
+    path: Path | str
+    """its folder, or its URL"""
     parts: dict[str, State]
     """what was saved; tensors come back as NumPy arrays, tuples as lists"""
     about: dict[str, object]
@@ -57,7 +52,8 @@ class Checkpoint:
 class Committed(NamedTuple):
     """What `save` has written."""
 
-    path: Path
+    path: Path | str
+    """its folder, or its URL"""
     bytes: int
     """of all its files but the manifest"""
 
@@ -66,14 +62,14 @@ class _Damaged(Exception):
     """Why a checkpoint cannot be used, behind the name of its file."""
 
 
-def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str, object], keep: int) -> Committed:
-    """Commit a checkpoint and prune the folder to the `keep` newest; gives the checkpoint's folder and size.
+def save(where: Path | str, step: int, parts: Mapping[str, State], about: Mapping[str, object], keep: int) -> Committed:
+    """Commit a checkpoint to a folder or a URL and keep the `keep` newest there; gives the checkpoint's place and size.
 
     Checkpoints of a later step are of a course that was given up (damaged, or rolled back behind): they are removed
     once this one is committed, so that the newest step is always the last one saved.
 
-    Raises StorageError where the disk refuses (earlier checkpoints stay as they are), TypeError naming the path of a
-    value that cannot be stored, ValueError for a bad name of a part, a negative step or keep below 1.
+    Raises StorageError where the disk or the store refuses (earlier checkpoints stay as they are), TypeError naming the path
+    of a value that cannot be stored, ValueError for a bad name of a part, a negative step or keep below 1.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"step must be at least 0 and keep at least 1, not {step} and {keep}")
@@ -84,92 +80,94 @@ def save(folder: Path, step: int, parts: Mapping[str, State], about: Mapping[str
     about_text, arrays = encode(about, "about")
     if arrays:
         raise TypeError(f"about{next(iter(arrays))}: an array cannot be stored there")
+    contents = {}
+    for name, (text, part_arrays) in encoded.items():
+        contents[f"{name}.safetensors"] = safetensors_chunks(part_arrays)
+        contents[f"{name}.json"] = [text]
+    sizes: list[int] = []
 
-    with storage_errors("a checkpoint could not be written", folder):
-        make_folder(folder)
-        _sweep(folder)  # what a killed save left may be what fills the disk
-        name = _unused_name(folder, step)
-        temporary = folder / f"{name}.tmp-{uuid.uuid4().hex}"
-        try:
-            temporary.mkdir()
-            files = {}
-            for part, (text, part_arrays) in encoded.items():
-                contents = {"safetensors": safetensors_chunks(part_arrays), "json": [text]}
-                for ending, chunks in contents.items():
-                    size, digest = write_synced(temporary / f"{part}.{ending}", chunks)
-                    files[f"{part}.{ending}"] = {"bytes": size, "sha256": digest}
-            manifest = {"schema": SCHEMA, "step": step, "parts": list(parts), "files": files}
-            write_synced(temporary / MANIFEST, [_seal(manifest | {"about": json.loads(about_text)})])
-            sync_folder(temporary)
-            os.replace(temporary, folder / name)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_folder(folder)
-        replace_file(folder / LATEST, f"{name}\n".encode())
-    _prune(folder, folder / name, keep)
-    return Committed(folder / name, sum(file["bytes"] for file in files.values()))
+    def seal(files: dict[str, dict[str, object]]) -> bytes:
+        sizes.extend(file["bytes"] for file in files.values())
+        manifest = {"schema": SCHEMA, "step": step, "parts": list(parts), "files": files}
+        return _seal(manifest | {"about": json.loads(about_text)})
+
+    place = open_place(where)
+    with place.errors("a checkpoint could not be written"):
+        place.begin()
+        name = _unused_name(place, step)
+        place.commit(name, contents, seal)
+        _prune(place, name, keep)
+    return Committed(place.at(name), sum(sizes))
 
 
-def load_newest(folder: Path) -> Checkpoint:
-    """The newest checkpoint that is whole; damaged ones on the way are named in its `skipped`.
+def load_newest(where: Path | str) -> Checkpoint:
+    """The newest checkpoint in a folder or at a URL that is whole; damaged ones on the way are named in its `skipped`.
 
     Sizes and hashes of all files are verified before any is parsed; nothing is ever unpickled.
-    Raises CheckpointError, one line per candidate with its reason, where none can be used.
+    Raises CheckpointError, one line per candidate with its reason, where none can be used, StorageError where a store cannot
+    be read.
     """
+    place = open_place(where)
     skipped: list[str] = []
-    for step, _, path in reversed(_committed(folder)):
+    for step, _, name in reversed(_in_order(_committed(place, where))):
         try:
-            parts, about = _load(path, step)
+            with place.fetched(name) as path:
+                parts, about = _load(path, step)
         except _Damaged as reason:
-            skipped.append(f"{path.name}: {reason}")
+            skipped.append(f"{name}: {reason}")
         else:
-            return Checkpoint(step, path, parts, about, skipped)
+            return Checkpoint(step, name, place.at(name), parts, about, skipped)
     why = f"none of the {len(skipped)} there is whole" if skipped else "there is none"
     fix = "Bring back the folder from a copy, or start a new run"
-    raise CheckpointError(Problem("no checkpoint to start from", "path", folder, why, fix), *skipped)
+    raise CheckpointError(Problem("no checkpoint to start from", "path", where, why, fix), *skipped)
 
 
-def _committed(folder: Path) -> list[tuple[int, int, Path]]:
-    """(step, attempt, path) of every committed checkpoint, oldest first."""
+def check_unused(url: str) -> None:
+    """Raise ConfigurationError where something stands at a URL that is, or was to be, a checkpoint: another run's, perhaps.
+
+    Raises StorageError where nothing can be written there.
+    """
+    place = open_place(url)
+    with place.errors("no checkpoint can be written there"):
+        taken = _in_order(place.names())
+        if not taken:
+            place.probe()
+    if taken:
+        why, fix = f"it holds {taken[-1][2]} already", "Give another --checkpoint.to, or go on with that run"
+        raise ConfigurationError(Problem("the place is in use", "checkpoint.to", url, why, fix))
+
+
+def _committed(place: Place, where: Path | str) -> list[str]:
     try:
-        paths = list(folder.iterdir())
-    except FileNotFoundError:
-        return []
+        return place.committed()
     except OSError as error:
-        fix = "Make the folder readable"
-        raise CheckpointError(Problem("no checkpoint can be read", "path", folder, error.strerror, fix)) from error
-    matches = ((_COMMITTED.fullmatch(path.name), path) for path in paths)
-    return sorted((int(match[1]), int(match[2] or 1), path) for match, path in matches if match)
+        why, fix = error.strerror or str(error), "Make the place readable"
+        raise CheckpointError(Problem("no checkpoint can be read", "path", where, why, fix)) from error
 
 
-def _unused_name(folder: Path, step: int) -> str:
-    attempts = [attempt for taken, attempt, _ in _committed(folder) if taken == step]
+def _in_order(names: Iterable[str]) -> list[tuple[int, int, str]]:
+    """(step, attempt, name) of those that name a checkpoint, oldest first."""
+    matches = ((CHECKPOINT.fullmatch(name), name) for name in names)
+    return sorted((int(match[1]), int(match[2] or 1), name) for match, name in matches if match)
+
+
+def _unused_name(place: Place, step: int) -> str:
+    attempts = [attempt for taken, attempt, _ in _in_order(place.names()) if taken == step]
     return f"step-{step}-{max(attempts) + 1}" if attempts else f"step-{step}"
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what was never committed, or was on its way out."""
-    for path in folder.iterdir():
-        if _STALE.fullmatch(path.name):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def _prune(folder: Path, written: Path, keep: int) -> None:
-    committed = [path for _, _, path in _committed(folder)]
+def _prune(place: Place, written: str, keep: int) -> None:
+    committed = [name for _, _, name in _in_order(place.committed())]
     position = committed.index(written)
-    for path in committed[: max(0, position + 1 - keep)] + committed[position + 1 :]:
-        # The new checkpoint stands, so a disk that will not give up an old one is no reason to end the run: it is
+    old = committed[: max(0, position + 1 - keep)] + committed[position + 1 :]
+    for remove in (*(partial(place.remove, name) for name in old), place.sweep):
+        # The new checkpoint stands, so a place that will not give up an old one is no reason to end the run: it is
         # said aloud, and tried again at the next save.
         try:
-            os.replace(path, path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex}"))  # never half of one under its name
-        except OSError as error:
-            logger.warning("an old checkpoint could not be removed (path=%s): %s", path, error.strerror)
-    with suppress(OSError):
-        _sweep(folder)
+            with place.errors("an old checkpoint could not be removed"):
+                remove()
+        except StorageError as error:
+            logger.warning("warning: %s", error)
 
 
 def _seal(manifest: Mapping[str, object]) -> bytes:

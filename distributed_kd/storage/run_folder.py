@@ -118,6 +118,10 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    def checkpoints_at(self, to: str) -> Path | str:
+        """Where the run's checkpoints lie: at the URL `checkpoint.to`, or in this folder where that is empty."""
+        return to or self.checkpoints
+
     def lock(self) -> "RunFolder":
         """Take the folder for this driver, until `close` or the end of the process, however it ends.
 

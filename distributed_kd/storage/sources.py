@@ -208,9 +208,10 @@ def _of_run(path: Path, name: str, origin: str) -> Source:
     if name == TEACHER and (config.teacher.is_peers or config.teacher.is_ensemble):
         student = next(iter(config.students))
         raise Unusable("the teacher of this run is made of several policies", f"Name one student, such as {path}:{student}")
-    checkpoint = load_newest(folder.checkpoints)
+    where = folder.checkpoints_at(config.checkpoint.to)
+    checkpoint = load_newest(where)
     for line in checkpoint.skipped:
-        logger.warning("a damaged checkpoint was passed over (path=%s): %s", folder.checkpoints, line)
+        logger.warning("a damaged checkpoint was passed over (path=%s): %s", where, line)
     fix = "Go on with that run until its next checkpoint, or name another policy"
     with parsing(f"{checkpoint.path} holds no learner of this version", fix):
         learner = checkpoint.parts["learner"]

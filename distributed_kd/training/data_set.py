@@ -51,7 +51,7 @@ def draw(folder: RunFolder, config: RunConfig, spec: EnvSpec, states: int, seed:
 
     Raises ConfigurationError where there are not so many, CheckpointError where no checkpoint is whole.
     """
-    checkpoint = load_newest(folder.checkpoints)
+    checkpoint = load_newest(folder.checkpoints_at(config.checkpoint.to))
     parts = parts_of(folder, config, spec)
     random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=parts.seed("dataset").spawn_key))
     if origin == "replay":

@@ -29,7 +29,7 @@ def play_saved(
     """
     _check(config, policy, episodes, seed)
     parts = parts_of(folder, config, spec)
-    checkpoint = load_newest(folder.checkpoints)
+    checkpoint = load_newest(folder.checkpoints_at(config.checkpoint.to))
     check_fits(checkpoint, parts)
     network = parts.networks()[policy]
     saved = policy_parameters(checkpoint.parts["learner"], policy)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
@@ -24,6 +25,8 @@ from distributed_kd.training.timer import Timer
 
 MAY_CHANGE = ("stop", "evaluation", "checkpoint", "supervision", "learner")
 """Tables of the run file that a resumed run may change"""
+MAY_NOT_CHANGE = ("checkpoint.to",)
+"""Keys in them that may not: the checkpoints that there are would not be found"""
 EVALUATION_SHARE = 0.1
 """Share of the machine that evaluation may take while training"""
 
@@ -46,9 +49,13 @@ class Run:
     incarnation: int
 
     def __post_init__(self) -> None:
-        self._saving = Saving(self.folder.checkpoints, self.config.checkpoint, self.journal.saved)
+        self._saving = Saving(self._checkpoints, self.config.checkpoint, self.journal.saved)
         self._evaluation_timer = Timer(self.config.evaluation.every_seconds)
         self._evaluated_at = self.restored.parts["journal"]["evaluated_at"] if self.restored else 0
+
+    @property
+    def _checkpoints(self) -> Path | str:
+        return self.folder.checkpoints_at(self.config.checkpoint.to)
 
     def restart_timers(self) -> None:
         """Nothing is due for what it took to get everything running."""
@@ -103,7 +110,7 @@ class Run:
         """
         self._saving.wait()
         if self._saving.has_committed:
-            self.restored = checkpoints.load_newest(self.folder.checkpoints)
+            self.restored = checkpoints.load_newest(self._checkpoints)
         self.incarnation += 1
 
     def went_back(self, unstored_steps: int) -> None:
@@ -114,7 +121,7 @@ class Run:
         lost = journal.account.rollbacks
         logger.warning(
             "warning: replay and learner go back to %s; lost so far: %d environment steps and %d updates",
-            self.restored.path.name if self.restored else "the beginning",
+            self.restored.name if self.restored else "the beginning",
             lost["env_steps"],
             lost["updates"],
         )
@@ -235,11 +242,11 @@ def open_checkpoint(folder: RunFolder, config: RunConfig, before: RunConfig) -> 
             f"Leave it, or start a new run; only {', '.join(MAY_CHANGE)} and new students may change",
         )
         for key, (old, new) in run_file.changed(before, config).items()
-        if key.partition(".")[0] not in MAY_CHANGE and not is_new(key)
+        if (key.partition(".")[0] not in MAY_CHANGE or key in MAY_NOT_CHANGE) and not is_new(key)
     ]
     if wrong:
         raise CheckpointError(*wrong)
-    return checkpoints.load_newest(folder.checkpoints)
+    return checkpoints.load_newest(folder.checkpoints_at(config.checkpoint.to))
 
 
 def check_fits(restored: Checkpoint, parts: Parts) -> None:

@@ -62,9 +62,9 @@ class Costs:
 class Saving:
     """Writes the checkpoints of one run. Only the thread of the loop calls it."""
 
-    def __init__(self, folder: Path, config: CheckpointConfig, told: Callable[[Saved], None]):
-        """`told` is given each checkpoint, in the loop's thread, once it is committed."""
-        self._folder, self._keep, self._told = folder, config.keep, told
+    def __init__(self, where: Path | str, config: CheckpointConfig, told: Callable[[Saved], None]):
+        """`where` is a folder or a URL; `told` is given each checkpoint, in the loop's thread, once it is committed."""
+        self._where, self._keep, self._told = where, config.keep, told
         self._timer = Timer(config.every_seconds)
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[Saved] | None = None
@@ -119,7 +119,7 @@ class Saving:
 
     def _write(self, step: int, parts: Mapping[str, State], about: Mapping[str, object], stall: float) -> Saved:
         began = time.monotonic()
-        committed = checkpoints.save(self._folder, step, parts, about, self._keep)
+        committed = checkpoints.save(self._where, step, parts, about, self._keep)
         return Saved(step, committed.bytes, time.monotonic() - began, stall)
 
     def _committed(self, saved: Saved) -> None:

@@ -11,7 +11,7 @@ from checkpoint_samples import assert_is, parts, saved
 from failing_disk import FailingDisk
 
 from distributed_kd.errors import StorageError
-from distributed_kd.storage import checkpoints, files
+from distributed_kd.storage import files, places
 from distributed_kd.storage.checkpoints import load_newest, save
 
 
@@ -41,7 +41,7 @@ def test_a_crash_at_any_stage_leaves_the_one_before_or_the_new_one(tmp_path: Pat
         done = False
         with pytest.MonkeyPatch.context() as monkeypatch:
             if not cleanup:  # as after kill -9: nothing runs any more
-                monkeypatch.setattr(checkpoints.shutil, "rmtree", lambda *_, **__: None)
+                monkeypatch.setattr(places.shutil, "rmtree", lambda *_, **__: None)
                 monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
             disk = FailingDisk(monkeypatch, k, raising(error))
             with contextlib.suppress(told):
