@@ -77,7 +77,7 @@ class StorageError(RunError):
 
 
 class DivergedError(RunError):
-    """A loss or a gradient is not finite."""
+    """Losses or gradients of a network were not finite so often in a row that it learns nothing more."""
 
     exit_code = 8
 

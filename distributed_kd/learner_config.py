@@ -31,6 +31,9 @@ class LearnerConfig:
     compile: bool = False
     """let PyTorch compile the networks, but for linear layers alone, which are fast without: for GPUs, as on a processor it
     gains nothing; takes up to minutes at the start"""
+    skips: int = 10
+    """updates of one network in a row, skipped as its gradient or loss was not finite, with which the run goes back to its
+    newest checkpoint, and the next time ends; looked at when losses are read, on Ray after updates_per_call updates"""
     replicas: int = 1
     """learners side by side, where there are GPUs each on one of its own: each takes an equal part of every batch, and all
     step by the mean of their gradients; relational and similarity compare the states of a part alone"""
@@ -43,6 +46,7 @@ class LearnerConfig:
     def problems(self, key: str = "learner") -> Iterator[Problem]:
         yield from at_least(f"{key}.updates_per_call", self.updates_per_call, 1, "bad number of updates")
         yield from at_least(f"{key}.threads", self.threads, 1, "bad number of threads")
+        yield from at_least(f"{key}.skips", self.skips, 1, "bad number of skipped updates")
         yield from at_least(f"{key}.replicas", self.replicas, 1, "bad number of replicas")
         if self.cuda_graph and self.device == "cpu":
             why, fix = "learner.device is cpu, and only a GPU repeats what was recorded", f"Set --{key}.cuda_graph false"

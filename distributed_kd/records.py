@@ -215,6 +215,21 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """A network of which too many updates in a row were skipped, and the batch that the last of these was to learn from."""
+
+    network: str
+    update: int
+    """updates of the teacher since the run began"""
+    skipped: int
+    """in a row, at least"""
+    loss: float
+    """the newest one that was measured; not a number where none was"""
+    batch: Mapping[str, NDArray]
+    """its columns [B, ...] by name; those of the students' own batches behind a name and a dot"""
+
+
+@dataclass(frozen=True)
 class LearnerReport:
     """What a call of the learner did."""
 
@@ -237,7 +252,11 @@ class LearnerReport:
     updates_of: Mapping[str, int] = field(default_factory=dict)
     """updates of each student since the run began: fewer than the teacher's where it began later"""
     losses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """per network the means over this call: loss, grad_norm and what else it logs"""
+    """per network the means over this call of what was finite: loss, grad_norm and what else it logs"""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """per network the updates of this call that were left out, as its gradient or loss was not finite"""
+    diverged: Divergence | None = None
+    """a network that cannot go on so"""
     waits: int = 0
     """requests for batches whose answer this call waited for"""
     sample_age_rows: float = float("nan")

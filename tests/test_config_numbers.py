@@ -68,6 +68,7 @@ SHARE, ABOVE_0 = "between 0 and 1", "above 0"
         ("data.patience", "1", "-1", "bad number", 1),
         ("learner.updates_per_call", "1", "0", "bad number of updates", 1),
         ("learner.threads", "1", "0", "bad number of threads", 1),
+        ("learner.skips", "1", "0", "bad number of skipped updates", 1),
         ("learner.replicas", "1", "0", "bad number of replicas", 1),
         ("evaluation.episodes", "2", "1", "bad number of episodes", 2),
         ("evaluation.every_seconds", "0.0", "-1.0", "bad interval", 0),

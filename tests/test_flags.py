@@ -172,7 +172,7 @@ NO_KEY = "the run file has no key of this name"
             "--learner.q 5",
             f"unknown flag (learner.q=5): {NO_KEY}. "
             "The keys of learner are device, updates_per_call, students, precision, threads, cuda_graph, compile, "
-            "replicas",
+            "skips, replicas",
         ),
         ("--xyz", f"unknown flag (xyz=): {NO_KEY}. launch.py train --help lists them all"),
         ("--env.kwargs. 5", f"unknown flag (env.kwargs.=5): {NO_KEY}. launch.py train --help lists them all"),

@@ -20,6 +20,7 @@ from distributed_kd.learning.moving import Progress
 from distributed_kd.learning.normaliser import Normaliser
 from distributed_kd.learning.recorded import Outcome, Recorded, Recorder
 from distributed_kd.learning.replicas import ALONE, Replicas
+from distributed_kd.learning.skips import Skips, read
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.teacher import FrozenTeacher, Importance, Peers, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
@@ -28,11 +29,11 @@ from distributed_kd.maths.priorities import corrected_weights
 from distributed_kd.maths.statistics import normalised_score
 from distributed_kd.networks import common_input, compile_parts, layer_shapes, to_flat
 from distributed_kd.policy_config import TeacherConfig
-from distributed_kd.records import RANDOM, Batch, EnvSpec, Evaluation, Priorities, State, Weights
+from distributed_kd.records import RANDOM, Batch, Divergence, EnvSpec, Evaluation, Priorities, State, Weights
 from distributed_kd.student_config import StudentConfig
 
 MEASURE_EVERY = 8
-"""Updates between two whose losses are kept: enough for a curve, and a network that is not finite stays so."""
+"""Updates between two whose losses are kept: enough for a curve."""
 
 
 class Learner:
@@ -58,11 +59,12 @@ class Learner:
         compiled: bool = False,
         recorder: Recorder | None = None,
         replicas: Replicas = ALONE,
+        skips: int = 10,
     ):
         """`seeds` of each policy's noise and of what trains beside its network; `importance` where steps are drawn by
         priority; `normaliser` where observations are seen by their mean and deviation; `together` and `precision` as
         `learner.students` and `learner.precision`, `compiled` as `learner.compile`; `recorder` where updates are recorded
-        and then repeated."""
+        and then repeated; `skips` as `learner.skips`."""
         self._autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
         self._importance, self._normaliser, self._replicas = importance, normaliser, replicas
         self._errors: list[tuple[NDArray, Tensor]] = []
@@ -79,6 +81,8 @@ class Learner:
         self._groups: list[Together] | None = None  # before the first batch, with which it is decided
         self._temperature = AutoTemperature(device, replicas)
         self._logged: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
+        self._skips, self.diverged = Skips(skips), None
+        self._newest: Taken | Lesson | None = None
         all_of_them = [self.teacher, *self.students.values()]
         self._recorded = Recorded(recorder, device, [one.random for one in all_of_them if one.random]) if recorder else None
         if compiled:
@@ -106,6 +110,7 @@ class Learner:
     def learn(self, batch: Taken, progress: float) -> None:
         """As `update`, from a batch that is on the device. Nothing here waits for a GPU."""
         measure = self._replicas.leads and self.updates % MEASURE_EVERY == 0
+        self._newest = batch
         self.teacher.begin()
         names = tuple(name for name, one in self._begun() if one.can_learn(name in batch.own))
         for name in names:
@@ -174,7 +179,7 @@ class Learner:
     def priorities(self) -> Priorities | None:
         """Of all steps learned from since the last call, in the order of learning; None where there are none.
 
-        Raises DivergedError where one is not finite.
+        A step of which it is not finite keeps the one that it has.
         """
         waiting = self._waiting()
         self._errors = []
@@ -185,13 +190,13 @@ class Learner:
         if not self._errors:
             return None
         values = torch.cat([priority for _, priority in self._errors]).cpu().numpy()
-        if not np.isfinite(values).all():
-            raise self._diverged("teacher", "error", math.nan)
-        return Priorities(np.concatenate([row for row, _ in self._errors]), values)
+        rows, finite = np.concatenate([row for row, _ in self._errors]), np.isfinite(values)
+        return Priorities(rows[finite], values[finite]) if finite.any() else None
 
     def distil(self, lesson: Lesson, progress: float, names: frozenset[str]) -> Tensor:
         """Let some students learn from a lesson alone, without steps; gives the `auto` temperature, 0-d."""
         measure = self.updates % MEASURE_EVERY == 0
+        self._newest = lesson
         self.teacher.begin()
         temperature = self._temperature.follow(lesson.q)
         for name, student in self._begun():
@@ -206,24 +211,31 @@ class Learner:
         return [(name, one) for name, one in self.students.items() if self.updates > self._warmup[name]]
 
     def losses(self) -> dict[str, dict[str, float]]:
-        """Means over the measured updates since the last call; the one place where values are read back from the device.
+        """Means of what was finite over the measured updates since the last call; where values are read from the device.
 
-        Raises DivergedError where a loss or a gradient's norm is not finite.
+        From then on `skipped` and `diverged` are of the time before this call.
         """
         logged, self._logged = self._logged, defaultdict(list)
         if not logged:
+            self._skips.new = {}  # what was skipped since is told with the next that are measured
             return {}
-        means = torch.stack([torch.stack(values).float().mean() for values in logged.values()]).tolist()
-        by_network: dict[str, dict[str, float]] = defaultdict(dict)
-        for (network, key), value in zip(logged, means, strict=True):
-            if key in ("loss", "grad_norm") and not math.isfinite(value):
-                raise self._diverged(network, key, value)
-            by_network[network][key] = value
-        return dict(by_network)
+        trained = self._trained
+        told = read(logged, {name: one.skipped for name, one in trained.items()})
+        for name, row in self._skips.look({name: (trained[name].updates, n) for name, n in told.skipped.items()}).items():
+            loss = told.losses.get(name, math.nan)
+            self.diverged = Divergence(name, self.updates, row, loss, self._newest.arrays())
+        return told.means
 
-    def _diverged(self, network: str, key: str, value: float) -> DivergedError:
-        why = f"it stopped being finite before update {self.updates}"
-        return DivergedError(f"the run diverged ({network}.{key}={value}): {why}. Lower the learning rate of {network}")
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Updates of each network that were left out, as its gradient or loss was not finite, where there were any."""
+        return self._skips.new
+
+    @property
+    def _trained(self) -> dict[str, Teacher | Student]:
+        """All that learn."""
+        teacher = {"teacher": self.teacher} if isinstance(self.teacher, Teacher) else {}
+        return {**teacher, **self.students}
 
     def heed(self, evaluation: Evaluation) -> None:
         """Take in how well teacher and students play: some of what is learned goes by it."""
@@ -242,7 +254,8 @@ class Learner:
         """All that decides what is learned next. Raises DivergedError rather than give weights that are not finite."""
         for name, flat in self.weights().flat.items():
             if not np.isfinite(flat).all():
-                raise self._diverged(name, "weights", math.nan)
+                why = f"they are not finite after update {self.updates}"
+                raise DivergedError(f"the run diverged ({name}.weights=nan): {why}. Lower the learning rate of {name}")
         waiting = self._waiting()
         return {
             "teacher": self.teacher.state(),
@@ -263,6 +276,7 @@ class Learner:
         for name, student in self.students.items():
             if name in state["students"]:
                 student.restore(state["students"][name])
+        self._skips.begin({name: one.updates for name, one in self._trained.items()})
         self._groups = None  # those of one age may be others now
         if self._recorded:
             self._recorded.drop()

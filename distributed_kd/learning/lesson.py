@@ -83,6 +83,13 @@ class Taken:
         each = [self.steps, *([self.students] if self.students else []), *self.own.values()]
         return tuple(tensor for one in each for tensor in one.tensors)
 
+    def arrays(self) -> dict[str, NDArray]:
+        """Every column as an array, by name: those of the teacher's batch by their own, others behind a name and a dot."""
+        each = {"": self.steps, **({"students.": self.students} if self.students else {})}
+        each |= {f"own.{name}.": one for name, one in self.own.items()}
+        found = {f"{of}{one.name}": getattr(steps, one.name) for of, steps in each.items() for one in fields(Steps)}
+        return {"row": self.row, **{name: column.cpu().numpy() for name, column in found.items()}}
+
     def copied(self) -> "Taken":
         """The same in memory of its own."""
         own = {name: one.copied() for name, one in self.own.items()}
@@ -139,6 +146,10 @@ class Lesson:
     leader: str = ""
     heard: bool = True
     """it has something to teach whom it is addressed to"""
+
+    def arrays(self) -> dict[str, NDArray]:
+        """What was seen and what was taught, as arrays by name."""
+        return {"observation": self.observation.cpu().numpy(), "q": self.q.cpu().numpy()}
 
     def addressed_to(self, student: str) -> "Lesson":
         if not (self.q_for or self.leader):

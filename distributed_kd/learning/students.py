@@ -198,6 +198,11 @@ class Student:
         return tuple((term.counts_at(now), now >= term.switch) for term in self._config.terms)
 
     @property
+    def skipped(self) -> Tensor:
+        """Updates left out so far, as something was not finite; 0-d."""
+        return self.trained.skipped
+
+    @property
     def networks(self) -> list[nn.Module]:
         """All that it computes with."""
         return [self.network, *([self._target.network] if self._target else [])]

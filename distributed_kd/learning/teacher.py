@@ -96,6 +96,11 @@ class Teacher:
         """Equal between updates that are the same operations."""
         return bool(self._best and self._best.found)
 
+    @property
+    def skipped(self) -> Tensor:
+        """Updates left out so far, as something was not finite; 0-d."""
+        return self._trained.skipped
+
     def update(self, steps: Steps, progress: float) -> Learned:
         """One update from a batch, as `learn`."""
         self.begin()
@@ -119,7 +124,7 @@ class Teacher:
         loss = weighted_mean(errors.loss, weight)
         if self._is_plain:
             self._learns.backward(td_gradient(errors.error, steps.action, errors.q.shape[1], weight))
-            norm = self._trained.descend(progress)
+            norm = self._trained.descend(progress, loss)
         else:
             norm = self._trained.step(loss, progress)
         self._silence()

@@ -1,5 +1,7 @@
 """`temperature = "auto"`: a softmax temperature that follows the spread of the teacher's Q-values."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,8 +30,9 @@ class AutoTemperature:
         `weight` [B] of mean 1 where its observations were not drawn alike.
         """
         gap = self._replicas.mean_(weighted_mean(action_gap(teacher_q), weight))
-        # Written where it was, so that a recorded update finds it again.
-        torch.where(self._gap.isnan(), gap, torch.lerp(gap, self._gap, GAP_MEMORY), out=self._gap)
+        known = torch.where(self._gap.isnan(), gap, torch.lerp(gap, self._gap, GAP_MEMORY))
+        # Written where it was, so that a recorded update finds it again; a gap that is none leaves it as it was.
+        torch.where(gap < math.inf, known, self._gap, out=self._gap)
         return auto_temperature(self._gap)
 
     def state(self) -> Tensor:

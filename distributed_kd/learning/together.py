@@ -6,19 +6,19 @@ alone but for rounding.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from distributed_kd.learning.adam import Adam, sound
 from distributed_kd.learning.lesson import Lesson, Steps, brought
 from distributed_kd.learning.moving import Progress, scalar
 from distributed_kd.learning.objective import Sight, Temperatures, Told
 from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.learning.students import Attempt, Student
-from distributed_kd.learning.trainable import Adam, backward
+from distributed_kd.learning.trainable import backward
 from distributed_kd.maths.targets import agreement, target_entropy
 from distributed_kd.networks.plain import EqualNetworks, PlainNetworks, Sizes, sizes_of
 
@@ -40,14 +40,10 @@ class Together:
         self._flat, self._gradient = (torch.zeros(shape, device=flats[0].device) for _ in range(2))
         # Adam with a rate of 1 moves this by what each student's own rate then scales.
         self._moves = torch.zeros_like(self._flat)
-        self._adam = Adam(self._moves)
-        if moments := [one.trained.moments() for one in ones if one.trained.moments()]:
-            assert len({float(one["step"]) for one in moments}) == 1 and len(moments) == len(ones), "of different ages"
-            joint = {name: self._padded([one[name] for one in moments]) for name in ("exp_avg", "exp_avg_sq")}
-            self._adam.restore({"step": moments[0]["step"], **joint})
-        for row, one in enumerate(ones):
-            size = flats[row].numel()
-            one.trained.move(self._flat[row, :size], self._gradient[row, :size], _Row(self._adam, row, size))
+        sizes = [flat.numel() for flat in flats]
+        self._adam = Adam(self._moves, self._gradient, sizes)
+        for row, (one, size) in enumerate(zip(ones, sizes, strict=True)):
+            one.trained.move(self._flat[row, :size], self._gradient[row, :size], self._adam, row)
         self._rates_told: tuple[float, ...] = ()
         self._limit = torch.tensor([one.trained.max_grad_norm for one in ones], device=self._flat.device)
         self._choirs, self._alone = self._parted()
@@ -55,12 +51,6 @@ class Together:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self._students)
-
-    def _padded(self, vectors: Sequence[Tensor]) -> Tensor:
-        rows = torch.zeros_like(self._flat)
-        for row, vector in zip(rows, vectors, strict=True):
-            row[: vector.numel()] = vector
-        return rows
 
     def _parted(self) -> tuple[list["Choir"], dict[str, Student]]:
         """Those of which one loss is taken, and those with losses of their own."""
@@ -98,22 +88,31 @@ class Together:
         for name, student in self._alone.items():
             attempts[name] = student.attempt(lesson, auto_temperature, progress, measure, steps)
             losses.append(attempts[name].loss)
-        progresses = [attempts[name].progress for name in self._students]
         if losses:
             backward(sum(losses[1:], start=losses[0]))
-        norms = self._descend(progresses).unbind()
+        norms = self._descend(attempts).unbind()
         return {
             name: student.done(attempts[name], norm)
             for (name, student), norm in zip(self._students.items(), norms, strict=True)
         }
 
     @torch.no_grad()
-    def _descend(self, progresses: Sequence[Progress]) -> Tensor:
-        """One descent of each student along its gradient; gives the norms [K] of these before clipping."""
-        norms = torch.linalg.vector_norm(self._replicas.mean_(self._gradient), dim=1)
+    def _descend(self, attempts: Mapping[str, Attempt]) -> Tensor:
+        """One descent of each student along its gradient; gives the norms [K] of these before clipping.
+
+        A student stays as it is where its gradient is not finite, or its loss, where that was taken for it alone.
+        """
+        progresses = [attempts[name].progress for name in self._students]
+        told = norms = torch.linalg.vector_norm(self._replicas.mean_(self._gradient), dim=1)
+        if self._alone and self._replicas.count == 1:  # replicas know of their own part's losses alone
+            told = norms.clone()
+            for row, name in enumerate(self._students):
+                if name in self._alone:
+                    told[row].add_(attempts[name].loss.detach(), alpha=0)
+        finite = sound(told, progresses[0])
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
         self._moves.zero_()
-        self._adam.step(self._moves, self._gradient, learning_rate=1.0)
+        self._adam.step(1.0, finite)
         self._flat.addcmul_(self._moves, self._rates(progresses).unsqueeze(1))
         return norms
 
@@ -127,22 +126,6 @@ class Together:
             self._rates_told = rates
             (self._rates_there,) = brought([np.array(rates, np.float32)], device)
         return self._rates_there
-
-
-@dataclass(frozen=True)
-class _Row:
-    """The moments of one of several students, whose steps Adam does as one."""
-
-    adam: Adam
-    row: int
-    size: int
-
-    def moments(self) -> dict[str, Tensor]:
-        moments = self.adam.moments()
-        return {name: value if name == "step" else value[self.row, : self.size] for name, value in moments.items()}
-
-    def restore(self, moments: Mapping[str, Tensor]) -> None:
-        self.adam.restore_part((self.row, slice(self.size)), moments)
 
 
 class Choir:

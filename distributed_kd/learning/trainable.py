@@ -1,12 +1,12 @@
 """A network that trains alone: its own optimizer, its own gradient clip, its own learning rate over the run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from distributed_kd.learning.adam import Adam, sound
 from distributed_kd.learning.moving import Progress, number
 from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.maths.schedules import linear
@@ -43,7 +43,7 @@ class Trainable:
         self._parameters = [*chosen.values(), *self._extra.parameters()]
         self.flat = nn.Parameter(as_one_vector(self._parameters))
         self._take(torch.zeros_like(self.flat))
-        self._adam = Adam(self.flat)
+        self._adam, self._row = Adam(self.flat.detach().unsqueeze(0), self.flat.grad.unsqueeze(0), [len(self.flat)]), 0
 
     def _take(self, gradient: Tensor) -> None:
         """Collect the gradients of all parameters in one vector [P]."""
@@ -52,10 +52,11 @@ class Trainable:
             parameter.grad = gradient[place].view_as(parameter)
 
     @torch.no_grad()
-    def move(self, flat: Tensor, gradient: Tensor, adam: "Moments") -> None:
-        """From now on live in vectors [P] of somebody else, who does the steps and keeps the moments."""
+    def move(self, flat: Tensor, gradient: Tensor, adam: Adam, row: int) -> None:
+        """From now on live in vectors [P] of somebody else, who does the steps by a row of `adam`, with these moments."""
         flat.copy_(self.flat)
-        self._adam = adam
+        adam.restore(row, self.moments())
+        self._adam, self._row = adam, row
         self.flat = nn.Parameter(flat)
         for parameter, place in _parts(self._parameters):
             parameter.data = flat[place].view_as(parameter)
@@ -66,22 +67,33 @@ class Trainable:
         return number(progress, lambda now: self._learning_rate * linear(1.0, self._end, 1.0, now), moves=self._end != 1)
 
     def step(self, loss: Tensor, progress: Progress) -> Tensor:
-        """One descent of a 0-d loss at `progress` (0 to 1) of its schedules; gives the gradient's norm before clipping."""
+        """One descent of a 0-d loss at `progress` (0 to 1) of its schedules; gives the gradient's norm before clipping.
+
+        Where the loss or the gradient is not finite nothing moves, and the step is `skipped`.
+        """
         self.flat.grad.zero_()
         backward(loss)
-        return self.descend(progress)
+        return self.descend(progress, loss)
 
-    def descend(self, progress: Progress) -> Tensor:
+    def descend(self, progress: Progress, loss: Tensor) -> Tensor:
         """As `step`, with the gradients that stand there."""
         gradient = self._replicas.mean_(self.flat.grad)
         norm = torch.linalg.vector_norm(gradient)
+        # Replicas know of their own part's loss alone, and all must do the same: what they share, the gradient, decides.
+        told = norm if self._replicas.count > 1 else norm.add(loss.detach(), alpha=0)
+        finite = sound(told.unsqueeze(0), progress)
         gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
-        self._adam.step(self.flat, gradient, self.learning_rate(progress))
+        self._adam.step(self.learning_rate(progress), finite)
         return norm
+
+    @property
+    def skipped(self) -> Tensor:
+        """Steps left out so far, as something was not finite; 0-d."""
+        return self._adam.skipped(self._row)
 
     def moments(self) -> dict[str, Tensor]:
         """Adam's own state: step 0-d, exp_avg and exp_avg_sq [P]; nothing before the first step."""
-        return self._adam.moments()
+        return self._adam.moments(self._row)
 
     def state(self) -> State:
         return {
@@ -94,7 +106,7 @@ class Trainable:
         """Go on from `state`. Raises RuntimeError where a shape does not fit."""
         refill(self.network, state["network"])
         refill(self._extra, state["extra"])
-        self._adam.restore({name: torch.as_tensor(value) for name, value in state["adam"].items()})
+        self._adam.restore(self._row, {name: torch.as_tensor(value) for name, value in state["adam"].items()})
 
 
 def backward(loss: Tensor) -> None:
@@ -104,49 +116,6 @@ def backward(loss: Tensor) -> None:
             loss.backward()
     else:
         loss.backward()
-
-
-class Moments(Protocol):
-    """Adam's state of one vector [P]."""
-
-    def moments(self) -> dict[str, Tensor]: ...
-
-    def restore(self, moments: Mapping[str, Tensor]) -> None: ...
-
-
-class Adam:
-    """Adam (Kingma and Ba 2015, 1412.6980) on one tensor: PyTorch's kernel without what its optimizers do around it."""
-
-    def __init__(self, flat: Tensor):
-        self._average, self._average_square = torch.zeros_like(flat), torch.zeros_like(flat)
-        self._step = torch.zeros((), device=flat.device)
-        self._has_stepped = False
-
-    @torch.no_grad()
-    def step(self, flat: Tensor, gradient: Tensor, learning_rate: float | Tensor) -> None:
-        """Move `flat` against its gradient, by a rate that is a number or a 0-d tensor."""
-        self._step += 1
-        # As torch.optim.Adam(fused=True) calls it: what is around it there takes longer than a small network's step.
-        torch._fused_adam_([flat], [gradient], [self._average], [self._average_square], [], [self._step], amsgrad=False,
-                           beta1=0.9, beta2=0.999, lr=learning_rate, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
-        self._has_stepped = True
-
-    def moments(self) -> dict[str, Tensor]:
-        """Its state as it is: step 0-d, exp_avg and exp_avg_sq of the tensor's shape; nothing before the first step."""
-        if not self._has_stepped:
-            return {}
-        return {"step": self._step, "exp_avg": self._average, "exp_avg_sq": self._average_square}
-
-    def restore(self, moments: Mapping[str, Tensor]) -> None:
-        """Go on from a copy of these, or from the beginning where there are none. RuntimeError where a shape differs."""
-        self.restore_part(slice(None), moments)
-
-    def restore_part(self, part: object, moments: Mapping[str, Tensor]) -> None:
-        """As `restore`, of a part of the tensor alone, named by an index; the step is that of all parts."""
-        self._has_stepped = bool(moments)
-        parts = self._average[part], self._average_square[part], self._step
-        for name, mine in zip(("exp_avg", "exp_avg_sq", "step"), parts, strict=True):
-            mine.copy_(moments[name]) if moments else mine.zero_()
 
 
 def _parts(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[nn.Parameter, slice]]:

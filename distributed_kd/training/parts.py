@@ -126,6 +126,7 @@ class Parts:
             "precision": config.learner.precision,
             "compiled": config.learner.compile,
             "recorder": CudaGraphs() if config.learner.cuda_graph else None,
+            "skips": config.learner.skips,
         }
 
     @property

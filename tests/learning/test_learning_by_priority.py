@@ -8,7 +8,6 @@ import pytest
 import torch
 from learning_samples import CPU, as_stored, at_zero, batches, by_priority, learner_of, steps, to_bytes, trained
 
-from distributed_kd.errors import DivergedError
 from distributed_kd.learning.teacher import Importance, Teacher
 from distributed_kd.learning.temperature import AutoTemperature
 from distributed_kd.maths.priorities import SMALLEST_PRIORITY
@@ -110,13 +109,18 @@ def test_priorities_that_nobody_asked_for_are_part_of_the_state():
     np.testing.assert_equal(as_stored(second.state()), as_stored(first.state()))
 
 
-def test_an_error_that_is_not_finite_ends_the_run_before_anything_is_drawn_by_it():
+def test_a_priority_that_is_not_finite_is_told_to_nobody():
     learner = learner_of((), importance=IMPORTANCE)
-    (bad,) = batches(1)
+    bad, good = batches(2)
     bad.n_step_return[3] = np.nan
     trained(learner, [bad])
-    with pytest.raises(DivergedError, match=r"teacher\.error=nan.*Lower the learning rate of teacher"):
-        learner.priorities()
+    rows = [*range(3), *range(4, 16)]
+    stored = as_stored(learner.state())["errors"]
+    assert stored["row"].tolist() == rows and np.isfinite(stored["priority"]).all()
+    assert learner.priorities().row.tolist() == rows
+    bad.n_step_return[:] = np.inf
+    assert trained(learner, [bad]).priorities() is None
+    assert trained(learner, [good]).priorities().row.tolist() == good.row.tolist()
 
 
 # ---- students

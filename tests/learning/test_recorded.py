@@ -20,6 +20,7 @@ from learning_samples import (
 from tape import Tape, WaitsForDevice, without_waiting
 
 from distributed_kd.errors import ConfigurationError
+from distributed_kd.learning import adam
 from distributed_kd.learning import learner as of_learner
 from distributed_kd.learning.lesson import Taken
 from distributed_kd.learning.normaliser import Normaliser
@@ -195,6 +196,7 @@ def test_batches_of_another_size_are_recorded_for_themselves():
     np.testing.assert_equal(as_stored(learner.state()), as_stored(trained(learner_of(FIVE_STUDENTS), data).state()))
 
 
+@pytest.mark.usefixtures("as_far")
 @pytest.mark.parametrize("kind", TEACHERS)
 def test_no_update_waits_for_the_device_whoever_teaches(kind):
     teacher = TEACHERS[kind]
@@ -202,6 +204,7 @@ def test_no_update_waits_for_the_device_whoever_teaches(kind):
     _learn_without_waiting(learner, batches(3))
 
 
+@pytest.mark.usefixtures("as_far")
 @pytest.mark.parametrize("together", ["loop", "together"])
 def test_no_update_waits_for_the_device_whatever_is_learned(together):
     students = {**EVERY_LOSS, **MODIFIERS, **MOVING}
@@ -209,6 +212,12 @@ def test_no_update_waits_for_the_device_whatever_is_learned(together):
     data = with_own_steps(by_priority(batches(8)), ["policy_gradient"])
     learner = trained(learner_of(students, TEACHERS["copied"], **more), data[:5])
     _learn_without_waiting(learner, data[5:])
+
+
+@pytest.fixture
+def as_far(monkeypatch):
+    """The processor is taken for a GPU, whose numbers are not at hand."""
+    monkeypatch.setattr(adam, "at_hand", lambda device: False)
 
 
 def _learn_without_waiting(learner, data):
