@@ -106,6 +106,8 @@ class LearnerActor(Pulsed):
             receipt=self._supply.receipt,
             updates_of=self._learner.updates_of,
             losses=losses,
+            skipped=self._learner.skipped,
+            diverged=self._learner.diverged,
             **self._supply.account(),
         )
         return report, self._learner.weights()

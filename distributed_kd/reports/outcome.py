@@ -93,6 +93,7 @@ def notes(summary: dict) -> list[str]:
     dropped = sum(account["dropped"].values())
     failed = [f"{count:,} x {name}" for name, count in account["restarts"].items() if count]
     failed += [f"{count:,} x {name}" for name, count in account["env_faults"].items() if count]
+    failed += [f"{count:,} x an update of {name} (skipped)" for name, count in account.get("skipped_updates", {}).items()]
     lost = account["rollbacks"]
     if lost["count"]:
         failed.append(f"{lost['env_steps']:,} steps and {lost['updates']:,} updates lost by going back to a checkpoint")

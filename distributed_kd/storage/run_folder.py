@@ -122,6 +122,10 @@ class RunFolder:
         """Where the run's checkpoints lie: at the URL `checkpoint.to`, or in this folder where that is empty."""
         return to or self.checkpoints
 
+    @property
+    def diverged(self) -> Path:
+        return self.path / "diverged"
+
     def lock(self) -> "RunFolder":
         """Take the folder for this driver, until `close` or the end of the process, however it ends.
 

@@ -22,6 +22,8 @@ class Account:
         """never handed to the replay, by reason"""
         self.faults: Counter[str] = Counter()
         """of environments, by reason"""
+        self.skipped: Counter[str] = Counter()
+        """updates left out, by network, as something was not finite"""
         self._restarts: Counter[str] = Counter()
         self.rollbacks: Counter[str] = Counter()
         """how many there were, and the env_steps and updates that were lost by them"""
@@ -51,10 +53,10 @@ class Account:
 
         `unstored_steps` have been generated that the replay has yet to be told of, `updates` are lost.
         """
-        generated, restarts, rollbacks = self.generated, self._restarts, self.rollbacks
+        generated, restarts, rollbacks, skipped = self.generated, self._restarts, self.rollbacks, self.skipped
         self.restore(state or {"generated": 0})
         rollbacks.update(count=1, env_steps=generated - unstored_steps - self.generated, updates=updates)
-        self._restarts, self.rollbacks = restarts, rollbacks
+        self._restarts, self.rollbacks, self.skipped = restarts, rollbacks, skipped
         self.generated += unstored_steps
 
     @property
@@ -85,6 +87,7 @@ class Account:
             "unknown": unknown,
             "restarts": self.restarts,
             "env_faults": dict(self.faults),
+            "skipped_updates": dict(self.skipped),
             "rollbacks": {name: self.rollbacks[name] for name in ("count", "env_steps", "updates")},
             "recovery_seconds": self.recoveries.told(),
             "on_purpose": dict(self.recoveries.struck),
@@ -99,6 +102,7 @@ class Account:
             "faults": dict(self.faults),
             "restarts": self.restarts,
             "rollbacks": dict(self.rollbacks),
+            "skipped": dict(self.skipped),
         }
 
     def restore(self, state: State) -> None:
@@ -106,3 +110,4 @@ class Account:
         self.generated, self.unknown = state["generated"], state.get("unknown", 0)
         self.dropped, self.faults = Counter(state.get("dropped", {})), Counter(state.get("faults", {}))
         self._restarts, self.rollbacks = Counter(state.get("restarts", {})), Counter(state.get("rollbacks", {}))
+        self.skipped = Counter(state.get("skipped", {}))

@@ -23,6 +23,7 @@ def one_thread() -> Iterator[None]:
 
 def report(learner: Learner, done: int, began: float, busy: float, receipt: Receipt, starved: bool) -> LearnerReport:
     """What a learner did in `done` updates since `began` (as of time.time()), `busy` seconds of it in updates."""
+    losses = learner.losses()
     return LearnerReport(
         updates=learner.updates,
         done=done,
@@ -33,5 +34,7 @@ def report(learner: Learner, done: int, began: float, busy: float, receipt: Rece
         starved=starved,
         receipt=receipt,
         updates_of=learner.updates_of,
-        losses=learner.losses(),
+        losses=losses,
+        skipped=learner.skipped,
+        diverged=learner.diverged,
     )

@@ -2,7 +2,7 @@
 
 import time
 
-from distributed_kd.errors import EnvironmentFault
+from distributed_kd.errors import DivergedError, EnvironmentFault
 from distributed_kd.learning.learner import Learner
 from distributed_kd.memory import keep_freed
 from distributed_kd.records import Evaluation
@@ -27,6 +27,16 @@ def train(run: Run) -> Evaluation | None:
 
 
 def _train(run: Run) -> Evaluation | None:
+    while True:
+        try:
+            return _until_over(run)
+        except DivergedError as diverged:
+            run.may_go_back(diverged)
+            run.rewind()
+            run.went_back(unstored_steps=0)
+
+
+def _until_over(run: Run) -> Evaluation | None:
     parts, journal = run.parts, run.journal
     replay = Replay(**parts.replay())
     learner = Learner(**parts.learner(device_of(run.config.learner.device)))
@@ -36,7 +46,9 @@ def _train(run: Run) -> Evaluation | None:
     if run.restored:
         learner.restore(run.state_of("learner"))
         replay.restore(run.state_of("replay"))
-        for actor, state in (run.state_of("rollouts") or {}).items():
+        # Behind a divergence they begin new episodes: the same ones would lead there again.
+        same_lives = run.state_of("journal")["incarnation"] == run.incarnation
+        for actor, state in (run.state_of("rollouts") or {}).items() if same_lives else ():
             rollouts[int(actor)].restore(state)
         journal.resumed(learner.updates, learner.updates_of, replay.receipt())
 
@@ -104,8 +116,8 @@ def _learn(run: Run, replay: Replay, learner: Learner) -> None:
     else:
         receipt = replay.receipt()
     done = learner.updates - before
-    run.journal.learned(report(learner, done, began, busy, receipt, starved=done < most))
     run.journal.counted(receipt)
+    run.learned(report(learner, done, began, busy, receipt, starved=done < most))
 
 
 RUNNER = Runner("inline", train, goes_on_exactly=True)

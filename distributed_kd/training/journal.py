@@ -118,6 +118,7 @@ class Journal:
                 self._learning_began, self._generated_before = report.started, self.generated
             self._learning_ended = report.ended
         self.invariants.learned(report)
+        self.account.skipped.update(report.skipped)
         if report.updates >= self.updates:  # an answer that was lost and sent again comes behind a later one
             self.updates, self.updates_of = report.updates, dict(report.updates_of)
         self._busy += report.busy_seconds
@@ -170,6 +171,7 @@ class Journal:
             "replay_sampled": receipt.sampled,
             "samples_per_insert": self.samples_per_insert,
             "env_faults": self.account.faults.total(),
+            "skipped_updates": self.account.skipped.total(),
         }
         if receipt.prioritised:
             charts["replay_late_priorities"] = receipt.late_priorities

@@ -99,7 +99,7 @@ def _train(run: Run) -> Evaluation | None:
         ready = {name for name in best.learning if learner.students[name].in_its_last_phase(learner.updates / updates)}
         best.look(learner, _held_out_losses(learner, held_out, temperature, ready))
         busy = time.perf_counter() - clock
-        journal.learned(report(learner, done, began, busy, journal.receipt, starved=False))
+        run.learned(report(learner, done, began, busy, journal.receipt, starved=False))
         journal.tick()
         if run.checkpoint_is_due:
             save(stalled_since=time.monotonic())

@@ -13,7 +13,7 @@ from functools import partial
 
 import ray
 
-from distributed_kd.errors import EnvironmentFault, RunError
+from distributed_kd.errors import DivergedError, EnvironmentFault, RunError
 from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Receipt
 from distributed_kd.replay.shards import Tally, in_one
 from distributed_kd.training.calls import Call, Calls
@@ -79,6 +79,9 @@ class _Loop:
                 return None if self._run.stop else self._evaluate_finally()
             except ActorLost as lost:
                 self._roll_back(lost)
+            except DivergedError as diverged:
+                self._run.may_go_back(diverged)
+                self._roll_back(ActorLost("the learner", "diverged"))
 
     def _train(self) -> None:
         """Until the run is over, and all that it has learned is saved."""
@@ -161,7 +164,7 @@ class _Loop:
         self._crew.at_work(*self._crew.lives("learner", "replay"))
         self._starved_at = report.receipt.inserted if report.starved else None
         self._journal.counted(self._tally.take_all(report.receipt))
-        self._journal.learned(report)
+        self._run.learned(report)
 
     def _on_scored(self, evaluation: ray.ObjectRef) -> None:
         self._calls.expect(self._core.learner.heed.remote(evaluation), Call("the learner"))

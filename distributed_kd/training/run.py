@@ -8,14 +8,15 @@ from pathlib import Path
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
-from distributed_kd.errors import CheckpointError, EnvironmentFault, InternalError, Problem
-from distributed_kd.records import Evaluation, Fault, State
+from distributed_kd.errors import CheckpointError, DivergedError, EnvironmentFault, InternalError, Problem
+from distributed_kd.records import Evaluation, Fault, LearnerReport, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
 from distributed_kd.storage.metrics import Metrics
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import policy_parameters
 from distributed_kd.training.bounds import Bounds
+from distributed_kd.training.divergence import kept
 from distributed_kd.training.journal import Journal, Snapshot
 from distributed_kd.training.parts import Parts
 from distributed_kd.training.saving import Saving
@@ -51,6 +52,7 @@ class Run:
     def __post_init__(self) -> None:
         self._saving = Saving(self._checkpoints, self.config.checkpoint, self.journal.saved)
         self._evaluation_timer = Timer(self.config.evaluation.every_seconds)
+        self._went_back = False
         self._evaluated_at = self.restored.parts["journal"]["evaluated_at"] if self.restored else 0
 
     @property
@@ -101,6 +103,23 @@ class Run:
         if found > most:
             raise fault
         logger.warning("warning: %s", fault)
+
+    def learned(self, report: LearnerReport) -> None:
+        """Take in what the learner did. Raises DivergedError where a network cannot go on so."""
+        self.journal.learned(report)
+        if report.diverged:
+            raise kept(report.diverged, self.folder)
+
+    def may_go_back(self, diverged: DivergedError) -> None:
+        """Tell that a run that diverged goes back to its newest checkpoint.
+
+        Raises `diverged` where it has done so before, or where there is no checkpoint.
+        """
+        self._saving.wait()
+        if self._went_back or not (self._saving.has_committed or self.restored):
+            raise diverged
+        self._went_back = True
+        logger.warning("warning: %s", diverged)
 
     def rewind(self) -> None:
         """Take the newest good checkpoint for what the run goes on from, or the beginning before there is one.

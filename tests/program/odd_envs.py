@@ -10,9 +10,12 @@ from gymnasium.spaces import Box, Dict, Discrete
 # Whoever imports a module runs its code: this is how a test sees that somebody did.
 Path(__file__).with_suffix(".imported").touch()
 
+HUGE_STEPS = 400
+"""Rewards of which any two have no finite sum, so that no batch that draws from them can be learned from"""
+
 
 class Odd(gym.Env):
-    """Episodes of 20 steps with a reward of 1; in an instance's `fault_at`-th step the `fault` happens."""
+    """Episodes of 20 steps with a reward of 1; in an instance's `fault_at`-th step the `fault` happens, huge in any."""
 
     def __init__(self, fault="", fault_at=100, dict_observation=False, actions=2):
         self.observation_space = Box(-1, 1, (3,), np.float32)
@@ -41,6 +44,13 @@ class Odd(gym.Env):
             if self.fault == "hang once" and not hung.exists():
                 hung.touch()
                 threading.Event().wait()
+        if self.fault == "huge":
+            # Where a test asks for it: HUGE_STEPS times in all processes, or for ever.
+            told, ever = Path(__file__).with_suffix(".huge"), Path(__file__).with_suffix(".forever")
+            if told.exists() and (ever.exists() or told.stat().st_size < HUGE_STEPS):
+                with told.open("a") as count:
+                    count.write("x")
+                reward = 3e38
         return np.full(3, self.taken / 20, np.float32), reward, self.taken >= 20, False, {}
 
 

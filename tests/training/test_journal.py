@@ -104,6 +104,7 @@ def test_the_account_adds_up(tmp_path):
         "unknown": 0,
         "restarts": {"rollout": 0, "replay": 0, "learner": 0, "evaluation": 0},
         "env_faults": {},
+        "skipped_updates": {},
         "rollbacks": {"count": 0, "env_steps": 0, "updates": 0},
         "recovery_seconds": {},
         "on_purpose": {},
@@ -123,6 +124,20 @@ def test_reports_that_come_in_another_order_are_all_counted_and_one_that_never_c
     assert made.invariants.told()["I5"] == 1
     made.learned(report(updates=40, done=9))
     assert made.invariants.told()["I5"] == 2, "more than there are"
+
+
+def test_updates_that_were_skipped_are_counted_by_network_and_outlive_a_way_back(tmp_path):
+    made = journal(tmp_path)
+    made.learned(report(8, 8, skipped={"teacher": 2}))
+    state = made.state()
+    made.learned(report(16, 8, skipped={"teacher": 1, "small": 8}))
+    assert made.accounting()["skipped_updates"] == {"teacher": 3, "small": 8}
+    made.went_back(state, 8, unstored_steps=0)
+    assert made.accounting()["skipped_updates"] == {"teacher": 3, "small": 8}
+    (tmp_path / "again").mkdir()
+    again = journal(tmp_path / "again")
+    again.restore(state)
+    assert again.accounting()["skipped_updates"] == {"teacher": 2}
 
 
 @pytest.mark.parametrize(
