@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from distributed_kd import run_file
 from distributed_kd.commands import COMMANDS
-from distributed_kd.errors import INTERRUPTED, ConfigurationError, Problem, RunError
+from distributed_kd.errors import INTERRUPTED, ConfigurationError, InternalError, Problem, RunError
 
 USAGE = """\
 distributed_kd: one run trains a DQN teacher and a family of small students, and tells what small costs in score.
@@ -59,8 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         text = " ".join(str(error).split())
-        print(
-            f"error: {type(error).__name__}: {text}. That is a fault of the program; --debug shows where",
-            file=sys.stderr,
-        )
-        return 9
+        told = InternalError(f"{type(error).__name__}: {text}. That is a fault of the program; --debug shows where")
+        print(f"error: {told}", file=sys.stderr)
+        return told.exit_code

@@ -1,6 +1,7 @@
 """Ray started or joined, the run's actors placed on it, and everything gone afterwards."""
 
 import os
+import platform
 import re
 import secrets
 import socket
@@ -106,15 +107,22 @@ def joined(address: str | None) -> Iterator[None]:
         )
     except Exception as error:  # Ray raises errors of many kinds here, and each means that it could not be had
         where = address or "on this machine"
-        why = " ".join(str(error).split())[:300]
+        why = " ".join(str(error).split()).removesuffix(".")[:300]
+        here = f"Ray {ray.__version__}, Python {platform.python_version()}, {'a' if has_token() else 'no'} token"
         raise RayError(
             f"Ray could not be {'joined' if address else 'started'} (address={where}): {type(error).__name__}: {why}. "
-            "Give the address of a running cluster of the same Ray version, or leave --address out"
+            f"Here are {here}: give the address of a running cluster of these versions and with the same token "
+            "(RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH), or leave --address out"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def has_token() -> bool:
+    """Ray was told to show one."""
+    return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
 def nodes() -> list[Node]:

@@ -290,10 +290,10 @@ def test_debug_shows_where(place, capsys):
 
 def test_a_fault_of_the_program_is_one_line_too(place, capsys, monkeypatch):
     def broken(config):
-        raise ZeroDivisionError("division\nby zero")
+        raise ZeroDivisionError("division\nby \x1b[31mzero")
 
     monkeypatch.setattr(plan, "plan_here", broken)
     assert main(["train"]) == 9
     assert capsys.readouterr().err == (
-        "error: ZeroDivisionError: division by zero. That is a fault of the program; --debug shows where\n"
+        "error: ZeroDivisionError: division by \\x1b[31mzero. That is a fault of the program; --debug shows where\n"
     )

@@ -52,3 +52,16 @@ def test_a_cluster_that_is_too_small_is_told_with_the_flag_that_mends_it(tmp_pat
 
     assert run.returncode == 5
     assert "need" in run.stderr and "--rollouts.actors to 6" in run.stderr
+
+
+def test_a_wrong_token_is_told(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+    run = launch("train", run_file(tmp_path), "--address", address, "--out", "run", cwd=tmp_path, seconds=120)
+
+    assert run.returncode == 6
+    assert "Traceback" not in run.stderr
+    # Ray itself tells of every attempt before it gives up.
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith(f"error: Ray could not be joined (address={address}): ")
+    assert "with the same token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)" in last
