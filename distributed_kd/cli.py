@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from distributed_kd import run_file
 from distributed_kd.commands import COMMANDS
-from distributed_kd.errors import INTERRUPTED, ConfigurationError, InternalError, Problem, RunError
+from distributed_kd.errors import INTERRUPTED, ConfigurationError, InternalError, Problem, ResourceError, RunError
 
 USAGE = """\
 distributed_kd: one run trains a DQN teacher and a family of small students, and tells what small costs in score.
@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         text = " ".join(str(error).split())
-        told = InternalError(f"{type(error).__name__}: {text}. That is a fault of the program; --debug shows where")
+        if isinstance(error, MemoryError) or any(words in text for words in ("can't allocate memory", "out of memory")):
+            fix = "Lower replay.capacity, replay.batch_size or the sizes of the networks"
+            told: RunError = ResourceError(f"out of memory ({type(error).__name__}): {text.removesuffix('.')}. {fix}")
+        else:
+            told = InternalError(f"{type(error).__name__}: {text}. That is a fault of the program; --debug shows where")
         print(f"error: {told}", file=sys.stderr)
         return told.exit_code

@@ -35,6 +35,10 @@ def split(words: list[str], command: str) -> tuple[argparse.Namespace, list[str]
     if options.data == "":
         why, fix = "it names no file", "Give a file as dataset writes it, or leave --data out"
         raise ConfigurationError(Problem("no set of states", "data", "''", why, fix))
+    for option in ("out", "address"):
+        if getattr(options, option) == "":
+            fix = f"Give a value, or leave --{option} out"
+            raise ConfigurationError(Problem("no value", option, "''", f"--{option} needs one", fix))
     return options, [*flags, *(["--data.file", options.data] if options.data is not None else [])]
 
 

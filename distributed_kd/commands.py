@@ -118,10 +118,12 @@ def _check(config, options: argparse.Namespace):
     """
     from distributed_kd.training.chaos import CALM, Chaos
     from distributed_kd.training.plan import plan_here
-    from distributed_kd.training.preflight import check_address, check_device, check_run
+    from distributed_kd.training.preflight import check_address, check_device, check_memory, check_run
 
     chaos = Chaos.parse(options.chaos) if options.chaos is not None else CALM
     spec = check_run(config, options.allow_env_import)
+    if not options.address:
+        check_memory(config, spec)
     if options.runner == "inline" or config.data.file:
         alone = "a set of states is learned from in one process" if config.data.file else "the inline runner uses no cluster"
         on_ray = options.runner if options.runner == "ray" else None

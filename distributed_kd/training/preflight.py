@@ -1,5 +1,6 @@
-"""What is checked before Ray starts: the environment, the device, the cluster's address. Sizes are held in `plan.py`."""
+"""What is checked before Ray starts: environment, device, memory, the cluster's address. Sizes are held in `plan.py`."""
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from distributed_kd.learning.trainable import selected
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.networks import layer_shapes
 from distributed_kd.records import EnvSpec
+from distributed_kd.replay.ring import Ring
 from distributed_kd.training.parts import Parts
 from distributed_kd.training.plan import no_gpu
 
@@ -25,6 +27,20 @@ def check_device(config: RunConfig) -> None:
     """Raise ResourceError where this process is to learn on a GPU and has none."""
     if config.learner.needs_gpu and not torch.cuda.is_available():
         raise ResourceError(no_gpu(config))
+
+
+def check_memory(config: RunConfig, spec: EnvSpec) -> None:
+    """Raise ResourceError where this machine has less memory than the replay's rows take."""
+    of_one, capacity, there = Ring(spec, 1).nbytes, config.replay.capacity, memory_here()
+    if of_one * capacity > there:
+        why = f"its rows take {of_one * capacity / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f}"
+        fix = f"Set --replay.capacity {there // (2 * of_one)}, half of the machine, or less"
+        raise ResourceError(Problem("too little memory", "replay.capacity", capacity, why, fix))
+
+
+def memory_here() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_address(address: str) -> None:
