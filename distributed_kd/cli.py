@@ -3,6 +3,7 @@
 The commands themselves are in `commands.py`; flags of the run file are read in `flags.py`.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ Exit codes: 0 done, 2 configuration, 3 environment, 4 checkpoint, 5 resources, 6
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code; errors are one line each on stderr."""
+    os.umask(os.umask(0o022) | 0o022)  # nobody else may write what a run reads again, whatever the shell allows
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

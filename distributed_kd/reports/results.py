@@ -21,6 +21,7 @@ from distributed_kd.reports.groups import Finished, Groups, finished
 from distributed_kd.reports.learning_curves import draw_curves
 from distributed_kd.reports.machine import processor
 from distributed_kd.reports.picture import draw
+from distributed_kd.reports.shown import plain
 from distributed_kd.reports.tables import each_run, over_seeds, speed
 
 HEAD = """\
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int:
     if asked.curves:
         asked.curves.parent.mkdir(parents=True, exist_ok=True)
         draw_curves(with_curves(groups), asked.curves)
-    text = "\n".join(part for part in (markdown(groups, asked.note), speeds) if part)
+    text = plain("\n".join(part for part in (markdown(groups, asked.note), speeds) if part))
     if asked.out:
         asked.out.write_text(text)
     else:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from distributed_kd.storage.files import CONTROL
+
 DASH = "–"
 
 
@@ -25,6 +27,11 @@ def return_form(*returns: float | None) -> str:
 def percent(share: float) -> str:
     """0.0057 as "0.57 %", 0.258 as "26 %"."""
     return f"{share * 100:.2g} %" if share < 0.995 else f"{share * 100:.0f} %"
+
+
+def plain(text: str) -> str:
+    """Lines that move no cursor on a terminal, and become no HTML where they are shown as Markdown, whatever the names."""
+    return "\n".join(CONTROL.sub("", line) for line in text.split("\n")).replace("<", "&lt;")
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
