@@ -146,7 +146,7 @@ class Union:
 
 def across(options: Options) -> Table:
     """One shard, and two."""
-    from distributed_kd.training.cluster import joined
+    from distributed_kd.training.connection import joined
 
     names = {shards: "1 replay actor" if shards == 1 else f"{shards} shards" for shards in SHARDS}
     turns: dict[str, Callable[[], float]] = {}

@@ -35,7 +35,7 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
     With `balances`, its policies hold CartPole's pole. Where Ray is started here, it is told of so many `cpus`. At the end
     (actor, sequence, when it began, seconds) of every `collect` is written to `out`.
     """
-    from distributed_kd.training import cluster, on_ray
+    from distributed_kd.training import connection, on_ray
     from distributed_kd.training.journal import Journal
     from distributed_kd.training.parts import Parts
     from distributed_kd.training.run import execute
@@ -58,7 +58,7 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
 
     with ExitStack() as stack:
         stack.enter_context(replaced(on_ray._Loop, "_ask_learner", lambda _: lambda loop: None))
-        stack.enter_context(replaced(cluster, "cores", lambda there: lambda: max(cpus, there())))
+        stack.enter_context(replaced(connection, "cores", lambda there: lambda: max(cpus, there())))
         stack.enter_context(replaced(Journal, "collected", noted))
         if balances:
             stack.enter_context(replaced(Parts, "networks", lambda made: lambda parts: balanced(made(parts))))

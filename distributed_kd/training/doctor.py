@@ -12,7 +12,7 @@ import torch
 
 from distributed_kd import presets, run_file
 from distributed_kd.errors import RunError
-from distributed_kd.training.cluster import joined, nodes
+from distributed_kd.training.connection import joined, nodes
 from distributed_kd.training.plan import cores, make_plan
 from distributed_kd.training.preflight import check_address
 

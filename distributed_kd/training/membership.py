@@ -8,7 +8,8 @@ import time
 
 from distributed_kd.errors import ResourceError
 from distributed_kd.training.calls import Calls
-from distributed_kd.training.cluster import Cluster, draining
+from distributed_kd.training.cluster import Cluster
+from distributed_kd.training.connection import draining
 from distributed_kd.training.elastic import Shortage, Size
 from distributed_kd.training.run import Run
 from distributed_kd.training.supervision import HEARTBEAT_SECONDS, Life, Supervision

@@ -18,7 +18,8 @@ from distributed_kd.records import EpisodeStats, Evaluation, LearnerReport, Rece
 from distributed_kd.replay.shards import Tally, in_one
 from distributed_kd.training.calls import Call, Calls
 from distributed_kd.training.chaos import CALM, Chaos, Strikes
-from distributed_kd.training.cluster import ActorLost, Cluster, Moving, joined, placed
+from distributed_kd.training.cluster import ActorLost, Cluster, Moving, placed
+from distributed_kd.training.connection import joined
 from distributed_kd.training.deliveries import Deliveries
 from distributed_kd.training.examining import Examiner
 from distributed_kd.training.membership import Membership

@@ -30,7 +30,7 @@ def added(config=CONFIG, **students) -> RunConfig:
 
 def saved_at(env_steps: int) -> Checkpoint:
     """What is read of the checkpoint that a run goes on from."""
-    return Checkpoint(1, Path("step-1"), {}, {"env_steps": env_steps})
+    return Checkpoint(1, "step-1", Path("step-1"), {}, {"env_steps": env_steps})
 
 
 def line_of(raised) -> str:
@@ -138,8 +138,7 @@ class Folder:
 
     config_file = Path("config.toml")
 
-    @property
-    def checkpoints(self):
+    def checkpoints_at(self, to):
         raise Opened
 
 

@@ -1,12 +1,14 @@
-"""training.cluster: which nodes count as there, as Ray tells of them and as they answer."""
+"""training.cluster and training.connection: which nodes count as there, as Ray tells of them and as they answer."""
 
 import socket
 from types import SimpleNamespace
 
 import pytest
 
-from distributed_kd.training import cluster
-from distributed_kd.training.cluster import Cluster, nodes
+from distributed_kd.envs.injected import NOTHING
+from distributed_kd.training import cluster, connection
+from distributed_kd.training.cluster import Cluster
+from distributed_kd.training.connection import nodes
 from distributed_kd.training.plan import Node
 
 
@@ -31,13 +33,13 @@ def told_of(monkeypatch, *there, leaving=()):
         for name, alive, port in there
     ]
     monkeypatch.setattr(cluster.ray, "nodes", lambda: told)
-    monkeypatch.setattr(cluster, "draining", lambda: set(leaving))
+    monkeypatch.setattr(connection, "draining", lambda: set(leaving))
 
 
 def test_a_node_is_gone_when_ray_says_so_or_nothing_answers_there(monkeypatch, listening):
     open_port, closed_port = listening
     told_of(monkeypatch, ("there", True, open_port), ("silent", True, closed_port), ("dead", False, open_port))
-    of = Cluster(SimpleNamespace(), SimpleNamespace(), SimpleNamespace())
+    of = Cluster(SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), NOTHING)
     assert [of.is_gone(name) for name in ("there", "silent", "dead", "unknown")] == [False, True, True, True]
     # A node that has left does not come back: a raylet that is started anew is another node.
     told_of(monkeypatch, ("silent", True, open_port), ("there", True, closed_port))

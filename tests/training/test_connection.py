@@ -1,11 +1,11 @@
-"""training.cluster: what is told where Ray cannot be had."""
+"""training.connection: what is told where Ray cannot be had."""
 
 import pytest
 import ray
 from ray._private.utils import check_version_info
 
 from distributed_kd.errors import RayError
-from distributed_kd.training.cluster import joined
+from distributed_kd.training.connection import joined
 
 
 @pytest.fixture
