@@ -61,6 +61,12 @@ def nodes() -> list[Node]:
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in resources]
 
 
+def object_store_use() -> int:
+    """Bytes that lie in the cluster's object stores now, those of other runs on it too."""
+    there, free = ray.cluster_resources(), ray.available_resources()
+    return int(there.get("object_store_memory", 0.0) - free.get("object_store_memory", 0.0))
+
+
 def draining() -> set[str]:
     """The ids of nodes that are about to leave: a notice came that they will be preempted, or `ray drain-node`."""
     return set(ray._private.state.state.get_draining_nodes())

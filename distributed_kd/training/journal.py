@@ -83,7 +83,7 @@ class Journal:
             window.lengths[name].append(int(length))
 
     def resident(self, kind: str, count: int) -> None:
-        """An actor of this kind takes so many bytes; of several the largest is told."""
+        """An actor of this kind, or the object store, takes so many bytes; of several the largest is told."""
         largest = self._window.resident
         largest[kind] = max(count, largest.get(kind, 0))
 

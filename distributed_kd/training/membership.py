@@ -9,7 +9,7 @@ import time
 from distributed_kd.errors import ResourceError
 from distributed_kd.training.calls import Calls
 from distributed_kd.training.cluster import Cluster
-from distributed_kd.training.connection import draining
+from distributed_kd.training.connection import draining, object_store_use
 from distributed_kd.training.elastic import Shortage, Size
 from distributed_kd.training.run import Run
 from distributed_kd.training.supervision import HEARTBEAT_SECONDS, Life, Supervision
@@ -71,6 +71,7 @@ class Membership:
             )
         self.grow()
         self._run.journal.rollouts = self.present
+        self._run.journal.resident("object_store", object_store_use())
         if told := self._shortage.look(self.present, time.monotonic()):
             logger.warning("warning: %s", told)
 

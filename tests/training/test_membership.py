@@ -36,8 +36,10 @@ class World:
         self.crew, self.calls = Crew(), SimpleNamespace(busy=[])
         self.leaving, self.place, self.sought, self.found = set(), {"home"}, False, False
         config = SimpleNamespace(rollouts=RolloutsConfig(actors=actors))
-        self.run = SimpleNamespace(config=config, journal=SimpleNamespace(rollouts=None), stop=False)
+        journal = SimpleNamespace(rollouts=None, resident=lambda kind, count: None)
+        self.run = SimpleNamespace(config=config, journal=journal, stop=False)
         monkeypatch.setattr(membership, "draining", lambda: self.leaving)
+        monkeypatch.setattr(membership, "object_store_use", lambda: 0)
         self.members = Membership(self.run, self.crew, self.calls, self)
         self.members._timer = SimpleNamespace(due=True, restart=lambda: None)
 
