@@ -27,6 +27,21 @@ def test_teacher_and_larger_students_of_a_preset_are_good(tmp_path: Path, preset
     assert summary["replay"]["samples_per_insert"] == pytest.approx(asked, rel=0.01)
 
 
+def test_a_teacher_whose_learner_and_replay_were_killed_is_as_good(tmp_path: Path):
+    faults = ["--checkpoint.every_seconds", 10, "--chaos", "kill=learner:25s,replay:40s,rollout:20s"]
+    run = launch("train", "cartpole", "--out", "run", *faults, cwd=tmp_path, seconds=900)
+
+    assert run.returncode == 0, run.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    struck = summary["accounting"]["on_purpose"]
+    assert struck["kill learner"] > 0 and struck["kill replay"] > 0
+    assert summary["accounting"]["rollbacks"]["count"] > 0
+    assert set(summary["invariants"].values()) == {0}
+    assert summary["teacher"]["return_mean"] >= 475.0
+    for name in ("quarter", "fifteenth"):
+        assert summary["students"][name]["normalised_score"] >= 0.95, name
+
+
 def test_the_comparison_of_losses_ranks_students_that_learned(tmp_path: Path):
     run = launch("train", "losses", "--out", "run", cwd=tmp_path, seconds=900)
 
