@@ -19,7 +19,7 @@ from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.student_config import BETWEEN_STATES, LAYER_LOSSES, StudentConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+")
+URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://\S+|file:///\S+")
 RESERVED_NAMES = ("teacher", "random", "none", "version", "seconds", "env_steps")
 
 
@@ -106,7 +106,7 @@ class CheckpointConfig:
             why, fix = "it would stand in config.toml", "Give credentials in the environment, as the store expects them"
             yield Problem("a place with a secret in it", f"{key}.to", "(not shown)", why, fix)
         elif self.to and not URL.fullmatch(self.to):
-            why, fix = "it must be a URL without spaces", f"Set --{key}.to s3://BUCKET/PREFIX, or leave it empty"
+            why, fix = "it must be a whole URL", f"Set --{key}.to s3://BUCKET/PREFIX or file:///FOLDER"
             yield Problem("bad place for checkpoints", f"{key}.to", repr(self.to), why, fix)
 
 

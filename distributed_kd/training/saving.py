@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distributed_kd.config import CheckpointConfig
-from distributed_kd.errors import StorageError
+from distributed_kd.errors import RunError
 from distributed_kd.records import State
 from distributed_kd.storage import checkpoints
 from distributed_kd.training.timer import Timer
@@ -112,7 +112,7 @@ class Saving:
         """Let the one under way come to its end; what it ends with is told, and no more: the run is over."""
         try:
             self.wait()
-        except StorageError as error:
+        except RunError as error:
             logger.warning("warning: %s", error)
         finally:
             self._thread.shutdown()

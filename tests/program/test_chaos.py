@@ -26,7 +26,7 @@ def test_a_run_lives_through_its_faults_and_counts_them(tmp_path):
 @pytest.mark.parametrize("kind", ["learner", "replay"])
 def test_a_frozen_learner_or_replay_is_replaced_and_costs_no_budget(kind, tmp_path):
     words = ["--out", "run", "--stop.minutes", 1, "--checkpoint.every_seconds", 5, "--supervision.restarts", 0]
-    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", f"freeze={kind}:8s", cwd=tmp_path)
+    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", f"freeze={kind}:8s", cwd=tmp_path, seconds=250)
     assert ended.returncode == 0, ended.stderr
     told = summary(tmp_path / "run")
     assert_nothing_is_lost(told, batch_size=32)
@@ -37,11 +37,13 @@ def test_a_frozen_learner_or_replay_is_replaced_and_costs_no_budget(kind, tmp_pa
 @pytest.mark.slow
 def test_calls_that_ray_loses_are_made_good(tmp_path):
     words = ["--out", "run", "--stop.minutes", 1, "--checkpoint.every_seconds", 5, "--supervision.restarts", 10_000]
-    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", "rpc=5", cwd=tmp_path)
+    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", "rpc=5", cwd=tmp_path, seconds=250)
     assert ended.returncode == 0, ended.stderr
     told = summary(tmp_path / "run")
     assert_nothing_is_lost(told, batch_size=32)
     assert told["updates"] > 0
+    assert "duplicate" not in told["accounting"]["dropped"], "a call that was repeated was answered and not done again"
+    assert told["accounting"]["rollbacks"]["count"] == 0, "neither learner nor replay was taken for lost"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ def test_a_run_goes_on_from_a_url_and_learns_the_same(tmp_path):
     assert f'to = "{url}"' in (tmp_path / "run" / "config.toml").read_text()
     assert summary(tmp_path / "run")["checkpoints"]["last_step"] == first.step
 
+    (tmp_path / "run").rename(tmp_path / "lost")  # with its machine, but for a copy of its run file
+    (tmp_path / "run").mkdir()
+    shutil.copy(tmp_path / "lost" / "config.toml", tmp_path / "run")
     ended = launch("resume", "run", "--stop.env_steps", 1_600, cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"resuming from {url}/{first.name}\n" in ended.stdout
@@ -55,8 +58,10 @@ def test_what_is_wrong_is_told_before_anything_starts(tmp_path, capsys, monkeypa
     cases = {
         url: f"the place is in use (checkpoint.to={url}): it holds {name} already. "
         "Give another --checkpoint.to, or go on with that run",
-        "bucket": "bad place for checkpoints (checkpoint.to='bucket'): it must be a URL without spaces. "
-        "Set --checkpoint.to s3://BUCKET/PREFIX, or leave it empty",
+        "bucket": "bad place for checkpoints (checkpoint.to='bucket'): it must be a whole URL. "
+        "Set --checkpoint.to s3://BUCKET/PREFIX or file:///FOLDER",
+        "file://here": "bad place for checkpoints (checkpoint.to='file://here'): it must be a whole URL. "
+        "Set --checkpoint.to s3://BUCKET/PREFIX or file:///FOLDER",
         "ftp://me:secret@host/x": "a place with a secret in it (checkpoint.to=(not shown)): it would stand in config.toml. "
         "Give credentials in the environment, as the store expects them",
         "nowhere://x": "unknown kind of place (checkpoint.to=nowhere://x): fsspec knows no nowhere://. "
