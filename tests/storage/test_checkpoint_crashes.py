@@ -85,9 +85,10 @@ for k in count(1):
 
 def test_a_process_that_dies_at_any_stage_leaves_the_one_before_or_the_new_one(tmp_path: Path):
     """It ends at each write, fsync, rename and removal, one after the other, and nothing of it runs any more."""
-    ended = subprocess.run(
-        [sys.executable, "-c", DEATHS, tmp_path], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=100
-    )
+    here = Path(__file__).parent
+    path = {**os.environ, "PYTHONPATH": f"{here.parents[1]}:{here}"}
+    words = [sys.executable, "-c", DEATHS, tmp_path]
+    ended = subprocess.run(words, env=path, capture_output=True, text=True, timeout=100)
     assert (ended.returncode, ended.stderr) == (0, "")
     folders = sorted(tmp_path.iterdir(), key=lambda folder: int(folder.name))
     steps = []
