@@ -167,6 +167,24 @@ def test_a_save_that_breaks_off_anywhere_leaves_the_one_before_or_the_new_one(ki
     assert set(steps) == {100, 200} and k > 12
 
 
+def test_an_old_one_loses_its_manifest_first(url, monkeypatch, caplog):
+    """A removal that breaks off leaves no half of a checkpoint, and is made up for at the next save."""
+
+    def refuse(*_, **__):
+        raise ConnectionError("the network is down")
+
+    stored(url, 100)
+    with monkeypatch.context() as patched:
+        patched.setattr(STORES[url.partition(":")[0]][0], "rm", refuse)
+        stored(url, 200, keep=1)
+    assert "an old checkpoint could not be removed" in caplog.text
+    left = [name for name in listed(url) if name.startswith("step-100/")]
+    assert left == [f"step-100/{file}" for file in FILES if file != "manifest.json"]
+    assert newest(url) == 200 and load_newest(url).skipped == []
+    stored(url, 300, keep=1)
+    assert listed(url) == ["LATEST", *(f"step-300/{file}" for file in FILES)]
+
+
 def test_an_error_of_the_store_is_one_line(url, monkeypatch):
     store = STORES[url.partition(":")[0]][0]
     stored(url, 100)
