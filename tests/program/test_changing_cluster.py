@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from launching import DEADLINE, Started, assert_nothing_is_lost, metrics, run_file, summary
 from test_recovery import ENDLESS, goes_on, newest, stopped
+
+from distributed_kd.storage.checkpoints import load_newest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -80,12 +83,13 @@ def test_rollouts_are_lost_with_their_node_and_join_again_with_another(cluster, 
         cluster.remove(first)
         until_rollouts(run, folder, 1)
         goes_on(run, folder)
+        print(f"\n{before:.0f} steps/s with two rollouts, {charts(folder)[-1]['env_steps_per_second']:.0f} with one")
         cluster.add(1)
         added = time.monotonic()
         until_rollouts(run, folder, 2)
-        print(f"\n{time.monotonic() - added:.1f} s after a node was added all rollouts are there")
+        print(f"{time.monotonic() - added:.1f} s after a node was added all rollouts are there")
         run.until(lambda: charts(folder)[-1]["env_steps_per_second"] >= 0.9 * before, "it is as fast as before")
-        print(f"{time.monotonic() - added:.1f} s after it a line of metrics told of 90 % of {before:.0f} steps/s or more")
+        print(f"{time.monotonic() - added:.1f} s after it a line of metrics told of 90 % of the steps/s or more")
         told = stopped(run, folder)
     account = told["accounting"]
     assert account["restarts"] == {"rollout": 1, "replay": 0, "learner": 0, "evaluation": 0}
@@ -134,4 +138,43 @@ def test_who_is_on_a_node_that_is_drained_goes_elsewhere_and_nothing_is_lost(clu
     assert account["unknown"] == 0
     assert summary(folder)["status"] == "preempted"
     assert "is about to leave, and with it rollout 0, replay or learner" in run.err
+    assert_nothing_is_lost(told, batch_size=32)
+
+
+@pytest.mark.parametrize("cluster", [2], indirect=True)
+def test_a_fixed_number_of_rollouts_waits_for_room_and_says_so(cluster, tmp_path):
+    """Half a CPU each: one finds room beside the learner, two on the other node."""
+    folder = tmp_path / "run"
+    other = cluster.add(1)
+    words = ["--address", cluster.address, "--rollouts.actors", 3, "--supervision.restarts", 0, "--out", "run"]
+    with Started("train", run_file(tmp_path, ENDLESS), *words, cwd=tmp_path) as run:
+        until_rollouts(run, folder, 3)
+        cluster.remove(other)
+        run.until(lambda: "1 of 3 rollouts are there (rollouts.actors=3): the run waits for room" in run.err, "it says so")
+        goes_on(run, folder)
+        cluster.add(1)
+        run.until(lambda: "3 rollouts are there again" in run.err, "all are there again")
+        told = stopped(run, folder)
+    assert told["accounting"]["restarts"] == {"rollout": 2, "replay": 0, "learner": 0, "evaluation": 0}
+    assert_nothing_is_lost(told, batch_size=32)
+
+
+@pytest.mark.parametrize("cluster", [0], indirect=True)
+def test_stopped_while_there_is_no_room_for_the_learner_it_ends_and_can_be_resumed(cluster, tmp_path):
+    folder = tmp_path / "run"
+    only = cluster.add(2)
+    with started(tmp_path, cluster, 1, 1) as run:
+        run.until_checkpoint(folder)
+        cluster.remove(only)
+        run.until(lambda: "replay and learner wait for room: " in run.err, "it is without room")
+        run.signal(signal.SIGTERM)
+        assert run.ended() == 5, run.err
+    assert summary(folder)["status"] == "failed"
+    assert "error: stopped while replay and learner waited for room on the cluster" in run.err
+    saved = load_newest(folder / "checkpoints").step
+    cluster.add(2)
+    with Started("resume", "run", "--address", cluster.address, cwd=tmp_path) as run:
+        goes_on(run, folder)
+        told = stopped(run, folder)
+    assert told["updates"] > saved
     assert_nothing_is_lost(told, batch_size=32)
