@@ -253,6 +253,8 @@ class _Loop:
     def _checkpoint(self, last: bool) -> None:
         """Bring learner and replay to one moment, take their states, and let them go on while these are written."""
         learner, replays = self._core.learner, self._core.replays
+        # Behind one that was lost on the way, and is repeated, it could come too early.
+        self._until(lambda: not self._training)
         self._expect_report(*learner.finish.remote(self._journal.progress))
         self._until(lambda: not self._training)
         stalled_since = None if last else time.monotonic()
