@@ -211,7 +211,7 @@ class Receipt:
     @property
     def order(self) -> tuple[int, ...]:
         """Counts that only ever grow, by which the later of two receipts is told."""
-        return self.inserted, self.sampled, self.prioritised, self.late_priorities
+        return self.inserted, self.sampled, sum(self.dropped.values()), self.prioritised, self.late_priorities
 
 
 @dataclass(frozen=True)

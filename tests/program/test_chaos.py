@@ -25,8 +25,8 @@ def test_a_run_lives_through_its_faults_and_counts_them(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["learner", "replay"])
 def test_a_frozen_learner_or_replay_is_replaced_and_costs_no_budget(kind, tmp_path):
-    words = ["--out", "run", "--stop.minutes", 1, "--checkpoint.every_seconds", 5, "--supervision.restarts", 0]
-    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", f"freeze={kind}:8s", cwd=tmp_path, seconds=250)
+    words = ["--out", "run", "--stop.minutes", 1.2, "--checkpoint.every_seconds", 2, "--supervision.restarts", 0]
+    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", f"freeze={kind}:12s", cwd=tmp_path, seconds=250)
     assert ended.returncode == 0, ended.stderr
     told = summary(tmp_path / "run")
     assert_nothing_is_lost(told, batch_size=32)
