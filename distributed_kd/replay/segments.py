@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from distributed_kd.records import Segment, State
 
+STITCHED = "stitched"
+"""Why a segment is dropped in which an episode goes on behind its end"""
+
 
 def lay_out(
     *,
@@ -81,13 +84,29 @@ def lay_out(
     )
 
 
+def is_stitched(segment: Segment) -> bool:
+    """Whether steps follow a row that ended a stretch of steps, and none between them begins an episode, or a lane."""
+    step, begins = segment.is_step, segment.begins
+    follows = 1 + np.flatnonzero(
+        step[1:] & ~step[:-1] & ~begins[1:]
+    )  # a lane's first step behind the frames before, or worse
+    if not len(follows):
+        return False
+    ends, begun = 1 + np.flatnonzero(step[:-1] & ~step[1:]), np.cumsum(begins)
+    last = np.searchsorted(ends, follows) - 1
+    return bool(np.any(begun[ends[last[last >= 0]]] == begun[follows[last >= 0]]))
+
+
 def shard_of(actor: int, sequence: int, shards: int) -> int:
     """The shard that a segment belongs to: a later copy of it comes to the same one, and each actor's go round them all."""
     return (actor + sequence) % shards
 
 
 class Ledger:
-    """Which segments were accepted, by (actor, incarnation, sequence): each once, none of an actor's earlier life."""
+    """Which segments were accepted, by (actor, incarnation, sequence): each once, none of an actor's earlier life.
+
+    None is in which an episode goes on behind its end either: n-step returns would be summed over two.
+    """
 
     def __init__(self, shards: int = 1) -> None:
         """Of an actor's every `shards` segments in a row one comes here, as `shard_of` deals them."""
@@ -108,6 +127,8 @@ class Ledger:
             self._seen[actor] = (incarnation, 0, set())
 
     def _refusal(self, segment: Segment) -> str:
+        if is_stitched(segment):
+            return STITCHED
         incarnation, following, skipped = self._seen.get(segment.actor, (-1, 0, set()))
         if segment.incarnation < incarnation:
             return "fenced"

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from distributed_kd.training.run import Run
 PLACEMENT_SECONDS = 60
 CONNECT_SECONDS = 1.0
 """How long a node may take to accept a connection before it is taken to be gone"""
+CLEARED_SECONDS = 10
+"""How long a cluster may take to end the actors of a run that is over"""
 GONE = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError)
 """Ray's words for an actor that is no more, or a value that is no more"""
 
@@ -131,10 +134,12 @@ class Cluster:
         """Room for the core was sought and found."""
         return self._next is not None and bool(_nodes_of(self._next))
 
-    def leave(self) -> None:
-        """Give all room back."""
-        for group in filter(None, (self._group, self._next)):
+    def leave(self) -> list[PlacementGroup]:
+        """Give all room back; gives the groups that had it."""
+        groups = list(filter(None, (self._group, self._next)))
+        for group in groups:
             remove_placement_group(group)
+        return groups
 
     def start_core(self) -> Core:
         """Start the replay and the learner, from the checkpoint where there is one, in the new place where one was sought.
@@ -178,8 +183,11 @@ class Cluster:
 
 
 @contextmanager
-def placed(run: Run, injected: Injected) -> Iterator[Cluster]:
-    """The run's actors on the Ray that was joined, faults `injected` into its rollouts; they are ended with the block."""
+def placed(run: Run, injected: Injected, shared: bool) -> Iterator[Cluster]:
+    """The run's actors on the Ray that was joined, faults `injected` into its rollouts.
+
+    They are ended with the block, which is seen to where Ray is `shared` with others.
+    """
     plan = make_plan(run.config, nodes())
     core = placement_group(plan.core_bundles, strategy="PACK")
     first = placement_group(plan.rollout_bundles, strategy="PACK")
@@ -197,7 +205,21 @@ def placed(run: Run, injected: Injected) -> Iterator[Cluster]:
             remove_placement_group(first)
         yield cluster
     finally:
-        cluster.leave()
+        groups = cluster.leave()
+    if shared:
+        run.journal.invariants.check("I9", all(map(is_cleared, groups)))
+
+
+def is_cleared(group: PlacementGroup) -> bool:
+    """Whether what was reserved for a run, and all its actors with it, is the cluster's again within CLEARED_SECONDS."""
+    give_up = time.monotonic() + CLEARED_SECONDS
+    while True:
+        removed = placement_group_table(group)["state"] == "REMOVED"
+        if removed and not any(group.id.hex() in resource for resource in ray.cluster_resources()):
+            return True
+        if time.monotonic() >= give_up:
+            return False
+        time.sleep(0.1)
 
 
 def _nodes_of(group: PlacementGroup) -> set[str]:

@@ -50,7 +50,7 @@ def _until_over(run: Run) -> Evaluation | None:
         same_lives = run.state_of("journal")["incarnation"] == run.incarnation
         for actor, state in (run.state_of("rollouts") or {}).items() if same_lives else ():
             rollouts[int(actor)].restore(state)
-        journal.resumed(learner.updates, learner.updates_of, replay.receipt())
+        run.resumed(learner.updates, learner.updates_of, replay.receipt())
 
     def save(stalled_since: float | None = None, with_rollouts: bool = True) -> None:
         lanes = {str(actor): rollout.state() for actor, rollout in enumerate(rollouts)} if with_rollouts else None

@@ -76,7 +76,7 @@ def _train(run: Run) -> Evaluation | None:
         learner.restore(run.state_of("learner"))
         best.restore(run.state_of("held_out")["best"])
         random.bit_generator.state = run.state_of("held_out")["random"]
-        journal.resumed(learner.updates, learner.updates_of, Receipt(0, 0, 0, 0, 0))
+        run.resumed(learner.updates, learner.updates_of, Receipt(0, 0, 0, 0, 0))
     states = learner.seen(torch.tensor(read_shuffled(run), device=device))
     held = min(max(1, round(config.held_out * len(states))), len(states) - 1)
     held_out, learned = learner.teacher.lesson(states[:held]), states[held:]

@@ -37,7 +37,7 @@ def train(run: Run, address: str | None, chaos: Chaos) -> Evaluation | None:
     chaos.prepare()
     with joined(address):
         run.stop.install()  # Ray replaces the handler of SIGTERM
-        with placed(run, chaos.env) as cluster:
+        with placed(run, chaos.env, shared=address is not None) as cluster:
             return _Loop(run, cluster, chaos).run()
 
 
@@ -246,7 +246,7 @@ class _Loop:
             self._run.went_back(self._deliveries.steps)
             self._goes_back = False
         self._tally = Tally(report.receipt.shards, self._run.parts.pace)
-        self._journal.resumed(report.updates, report.updates_of, self._tally.total)
+        self._run.resumed(report.updates, report.updates_of, self._tally.total)
         self._deliveries.address(self._core.replays, self._tally.total.shards)
         self._run.restart_timers()
 

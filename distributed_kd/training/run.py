@@ -2,14 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, DivergedError, EnvironmentFault, InternalError, Problem
-from distributed_kd.records import Evaluation, Fault, LearnerReport, State
+from distributed_kd.records import Evaluation, Fault, LearnerReport, Receipt, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
 from distributed_kd.storage.metrics import Metrics
@@ -109,6 +109,11 @@ class Run:
         self.journal.learned(report)
         if report.diverged:
             raise kept(report.diverged, self.folder)
+
+    def resumed(self, updates: int, updates_of: Mapping[str, int], receipt: Receipt) -> None:
+        """Take over the learner's and the replay's own counts, as they restored them."""
+        self.journal.invariants.resumed({"teacher": updates, **updates_of}, self.state_of("learner"))
+        self.journal.resumed(updates, updates_of, receipt)
 
     def may_go_back(self, diverged: DivergedError) -> None:
         """Tell that a run that diverged goes back to its newest checkpoint.

@@ -43,6 +43,7 @@ def test_a_run_joins_a_cluster_and_leaves_it_as_it_was(tmp_path: Path, address: 
         summary = json.loads((tmp_path / folder / "summary.json").read_text())
         assert summary["status"] == "finished"
         assert summary["accounting"]["generated"] == summary["accounting"]["accepted"] >= 2_000
+        assert summary["invariants"]["I9"] == 0
 
 
 def test_a_cluster_that_is_too_small_is_told_with_the_flag_that_mends_it(tmp_path: Path, address: str):

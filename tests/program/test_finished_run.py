@@ -43,7 +43,7 @@ SUMMARY = {
     "accounting": {"generated": int, "accepted": int, "dropped": {}, "unknown": int, "restarts": RESTARTS, "env_faults": {},
                    "rollbacks": {"count": int, "env_steps": int, "updates": int}, "recovery_seconds": {}, "on_purpose": {}},
     "checkpoints": {"count": int, "last_step": int, "last_bytes": int, "largest_stall_seconds": float, "stall_share": float},
-    "invariants": dict.fromkeys(("I1", "I2", "I3", "I5", "I6"), int),
+    "invariants": dict.fromkeys(("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9"), int),
 }  # fmt: skip
 
 
