@@ -87,9 +87,8 @@ def lay_out(
 def is_stitched(segment: Segment) -> bool:
     """Whether steps follow a row that ended a stretch of steps, and none between them begins an episode, or a lane."""
     step, begins = segment.is_step, segment.begins
-    follows = 1 + np.flatnonzero(
-        step[1:] & ~step[:-1] & ~begins[1:]
-    )  # a lane's first step behind the frames before, or worse
+    # A lane's first step behind the frames before it, or worse.
+    follows = 1 + np.flatnonzero(step[1:] & ~step[:-1] & ~begins[1:])
     if not len(follows):
         return False
     ends, begun = 1 + np.flatnonzero(step[:-1] & ~step[1:]), np.cumsum(begins)

@@ -41,7 +41,8 @@ SUMMARY = {
     "replay": {"inserted": int, "evicted": int, "size": int, "sampled": int, "samples_per_insert": float,
                "prioritised": int, "late_priorities": int},
     "accounting": {"generated": int, "accepted": int, "dropped": {}, "unknown": int, "restarts": RESTARTS, "env_faults": {},
-                   "rollbacks": {"count": int, "env_steps": int, "updates": int}, "recovery_seconds": {}, "on_purpose": {}},
+                   "skipped_updates": {}, "rollbacks": {"count": int, "env_steps": int, "updates": int},
+                   "recovery_seconds": {}, "on_purpose": {}},
     "checkpoints": {"count": int, "last_step": int, "last_bytes": int, "largest_stall_seconds": float, "stall_share": float},
     "invariants": dict.fromkeys(("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9"), int),
 }  # fmt: skip
