@@ -9,14 +9,18 @@ from torch import Tensor
 from distributed_kd.learning.moving import Moving, Progress
 
 
-def sound(values: Tensor, progress: Progress) -> Tensor | None:
-    """Which of some values [K] of at least 0 are finite, [K] bool; None where all are known to be.
+def known_finite(progress: Progress, *values: Tensor) -> bool:
+    """Whether all numbers in these are finite, where that can be known without waiting for the device.
 
-    Where the update is recorded, the answer stays on the device.
+    Where it cannot, or the update is recorded, what is done about it must be done on the device.
     """
-    if at_hand(values.device) and not isinstance(progress, Moving) and all(map(math.isfinite, values.tolist())):
-        return None
-    return values < math.inf
+    if isinstance(progress, Moving) or not at_hand(values[0].device):
+        return False
+    for value in values:
+        told = value.tolist()
+        if not (math.isfinite(told) if isinstance(told, float) else all(map(math.isfinite, told))):
+            return False
+    return True
 
 
 def at_hand(device: torch.device) -> bool:
@@ -50,10 +54,11 @@ class Adam:
             self._step += 1
             self._descend(learning_rate)
             return
+        skip = (~finite).float()
         self._step += finite
-        self._skipped += ~finite
+        self._skipped += skip
         if len(finite) == 1:
-            self._descend(learning_rate, (~finite).float())
+            self._descend(learning_rate, skip)
             return
         # The kernel leaves out all rows or none.
         matrices = self._flat, self._average, self._average_square

@@ -144,7 +144,7 @@ class Learner:
         if self._importance and batch.students is None:
             lesson = replace(lesson, weight=self._replicas.part(corrected_weights(taught.oversampling)))
         own = {name: self._seen(one) for name, one in batch.own.items()}
-        temperature = self._temperature.follow(lesson.q, lesson.weight)
+        temperature = self._temperature.follow(lesson.q, lesson.weight, progress)
         if self._groups is None:
             self._groups = gathered(self.students, self._recruit, lesson, self._together) if self._together else []
         for group in self._groups:

@@ -5,6 +5,7 @@ than one. Each keeps its own learning rate, its own clip and its own moments, an
 alone but for rounding.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distributed_kd.learning.adam import Adam, sound
+from distributed_kd.learning.adam import Adam, known_finite
 from distributed_kd.learning.lesson import Lesson, Steps, brought
 from distributed_kd.learning.moving import Progress, scalar
 from distributed_kd.learning.objective import Sight, Temperatures, Told
@@ -103,28 +104,31 @@ class Together:
         A student stays as it is where its gradient is not finite, or its loss, where that was taken for it alone.
         """
         progresses = [attempts[name].progress for name in self._students]
-        told = norms = torch.linalg.vector_norm(self._replicas.mean_(self._gradient), dim=1)
-        if self._alone and self._replicas.count == 1:  # replicas know of their own part's losses alone
-            told = norms.clone()
-            for row, name in enumerate(self._students):
-                if name in self._alone:
-                    told[row].add_(attempts[name].loss.detach(), alpha=0)
-        finite = sound(told, progresses[0])
+        norms = torch.linalg.vector_norm(self._replicas.mean_(self._gradient), dim=1)
+        # Replicas know of their own part's losses alone, and all must do the same.
+        losses = {name: attempts[name].loss.detach() for name in self._alone} if self._replicas.count == 1 else {}
+        finite = None
+        if not known_finite(progresses[0], norms, *losses.values()):
+            told = norms
+            if losses:  # of what is not finite, not even 0 times it is
+                each = zip(self._students, norms.unbind(), strict=True)
+                told = torch.stack([norm.add(losses.get(name, norm), alpha=0) for name, norm in each])
+            finite = told < math.inf
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
         self._moves.zero_()
         self._adam.step(1.0, finite)
-        self._flat.addcmul_(self._moves, self._rates(progresses).unsqueeze(1))
+        self._flat.addcmul_(self._moves, self._rates(progresses))
         return norms
 
     def _rates(self, progresses: Sequence[Progress]) -> Tensor:
-        """Learning rates [K] now."""
+        """Learning rates [K, 1] now."""
         rates = tuple(one.trained.learning_rate(at) for one, at in zip(self._students.values(), progresses, strict=True))
         device = self._flat.device
         if any(isinstance(rate, Tensor) for rate in rates):
-            return torch.stack([scalar(rate, device) for rate in rates])
+            return torch.stack([scalar(rate, device) for rate in rates]).unsqueeze(1)
         if rates != self._rates_told:  # most stay as they are, and need be brought to the device once
             self._rates_told = rates
-            (self._rates_there,) = brought([np.array(rates, np.float32)], device)
+            (self._rates_there,) = brought([np.array(rates, np.float32)[:, None]], device)
         return self._rates_there
 
 

@@ -1,12 +1,13 @@
 """A network that trains alone: its own optimizer, its own gradient clip, its own learning rate over the run."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
-from distributed_kd.learning.adam import Adam, sound
+from distributed_kd.learning.adam import Adam, known_finite
 from distributed_kd.learning.moving import Progress, number
 from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.maths.schedules import linear
@@ -80,8 +81,10 @@ class Trainable:
         gradient = self._replicas.mean_(self.flat.grad)
         norm = torch.linalg.vector_norm(gradient)
         # Replicas know of their own part's loss alone, and all must do the same: what they share, the gradient, decides.
-        told = norm if self._replicas.count > 1 else norm.add(loss.detach(), alpha=0)
-        finite = sound(told.unsqueeze(0), progress)
+        told = (norm,) if self._replicas.count > 1 else (norm, loss)
+        finite = None
+        if not known_finite(progress, *told):
+            finite = (norm < math.inf if len(told) == 1 else norm.add(loss.detach(), alpha=0) < math.inf).unsqueeze(0)
         gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         self._adam.step(self.learning_rate(progress), finite)
         return norm
