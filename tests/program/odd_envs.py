@@ -10,9 +10,6 @@ from gymnasium.spaces import Box, Dict, Discrete
 # Whoever imports a module runs its code: this is how a test sees that somebody did.
 Path(__file__).with_suffix(".imported").touch()
 
-HUGE_STEPS = 400
-"""Rewards of which any two have no finite sum, so that no batch that draws from them can be learned from"""
-
 
 class Odd(gym.Env):
     """Episodes of 20 steps with a reward of 1; in an instance's `fault_at`-th step the `fault` happens, huge in any."""
@@ -45,11 +42,10 @@ class Odd(gym.Env):
                 hung.touch()
                 threading.Event().wait()
         if self.fault == "huge":
-            # Where a test asks for it: HUGE_STEPS times in all processes, or for ever.
+            # Where a test asks for it: until the run beside this file has diverged, or for ever. Any two such rewards have
+            # no finite sum, so that no batch that draws from them can be learned from.
             told, ever = Path(__file__).with_suffix(".huge"), Path(__file__).with_suffix(".forever")
-            if told.exists() and (ever.exists() or told.stat().st_size < HUGE_STEPS):
-                with told.open("a") as count:
-                    count.write("x")
+            if told.exists() and (ever.exists() or not Path(__file__).with_name("run").joinpath("diverged").exists()):
                 reward = 3e38
         return np.full(3, self.taken / 20, np.float32), reward, self.taken >= 20, False, {}
 
