@@ -275,13 +275,17 @@ def test_receipts_add_up_by_hand():
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=20), st.randoms())
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["inserted", "sampled", "refused"])), max_size=20), st.randoms()
+)
 def test_in_whichever_order_receipts_come_the_sum_is_of_the_newest(steps, random):
     """Some by one way and some by the other, as in the loop, where each way may be late."""
     now, receipts = [counted(), counted(), counted()], []
-    for shard, inserting in steps:
+    for shard, what in steps:
         one = now[shard]
-        now[shard] = counted(one.inserted + inserting, one.sampled + (not inserting))
+        refused = one.dropped.get("fenced", 0) + (what == "refused")
+        inserted, sampled = one.inserted + (what == "inserted"), one.sampled + (what == "sampled")
+        now[shard] = counted(inserted, sampled, dropped={"fenced": refused})
         receipts.append((shard, now[shard], Tally(now, free()).total))
     random.shuffle(receipts)
     tally, before = Tally([counted()] * 3, free()), (0, 0)
