@@ -4,7 +4,7 @@ Only what a benchmark needs is imported: `learner` does without Ray, and so do `
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -37,15 +37,15 @@ def run(names: Sequence[str], options: Options, out: Path | None = None) -> None
     about = machine()
     console.print(", ".join(str(value) for value in about.values()), style="dim", highlight=False)
     for name in names or USUAL:
-        measure = import_module(f"distributed_kd.bench.{name}").measure
-        tables: list[Table] = measure(options)
+        tables: Iterable[Table] = import_module(f"distributed_kd.bench.{name}").measure(options)
+        command = f"python launch.py bench {name} --repeats {options.repeats} --seconds {options.seconds:g}"
+        kept[name] = {"machine": about, "command": command, "tables": []}
         for table in tables:
             console.print()
             table.print(console)
-        command = f"python launch.py bench {name} --repeats {options.repeats} --seconds {options.seconds:g}"
-        kept[name] = {"machine": about, "command": command, "tables": [table.as_json() for table in tables]}
-        if out is not None:  # after each, so that what was measured is there even if a later one fails
-            _write(out, kept)
+            kept[name]["tables"].append(table.as_json())
+            if out is not None:  # after each, so that what was measured is there even if a later one fails
+                _write(out, kept)
 
 
 def _write(out: Path, kept: dict) -> None:

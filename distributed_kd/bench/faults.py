@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,40 +53,47 @@ ACTORS = (
            ("--evaluation.every_seconds", "1", "--evaluation.episodes", "2")),
     _Fault("the learner killed (-9)", "learner", "kill=learner:10s", 30.0),
     _Fault("the replay killed (-9)", "replay", "kill=replay:10s", 30.0),
+)  # fmt: skip
+FROZEN = (
     _Fault("the learner frozen", "learner", "freeze=learner:10s", 30.0),
     _Fault("the replay frozen", "replay", "freeze=replay:10s", 30.0),
-)  # fmt: skip
+)
 ALL_KINDS = (
     "kill=rollout:3s,evaluation:20s,learner:25s,replay:30s;freeze=rollout:30s;"
     "env=raise:0.00005,nan:0.00002,shape:0.00002,hang:0.000005"
 )
 
 
-def measure(options: Options) -> list[Table]:
-    """Times until all is at work again, and the account of all steps."""
-    with tempfile.TemporaryDirectory() as place:
-        return [_actors(Path(place), options), _drivers(Path(place), options), _all_kinds(Path(place), options)]
+def measure(options: Options) -> Iterator[Table]:
+    """Times until all is at work again, and the account of all steps; each table as soon as it is there."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as beside:
+        place = Path(folder)
+        how = (
+            "From the signal, or the step that hangs, to the first segment of another rollout, the first answer of another "
+            "evaluation, the first update of another learner. Runs of cartpole, 2 rollouts, a checkpoint every 5 seconds. "
+            f"What gives no sign of life is noticed after 2.5 s, a step that hangs after {STEP_TIMEOUT:g} s."
+        )
+        figures = [figure for fault in ACTORS for figure in _cost(fault, place, options)]
+        yield Table("Actors that are lost, until their successor is at work", how, figures)
+        # What waits for 20 seconds leaves the machine to others meanwhile.
+        frozen = [beside.submit(_cost, fault, place, options) for fault in FROZEN]
+        yield _drivers(place, options)
+        figures = [figure for cost in frozen for figure in cost.result()]
+        how = "As above; noticed after 20 s. Both at once, while the driver's table was measured."
+        yield Table("Learner and replay that are frozen", how, figures)
+        yield _all_kinds(place, options)
 
 
-def _actors(place: Path, options: Options) -> Table:
-    figures = []
-    for number, fault in enumerate(ACTORS):
-        told = _struck(place / f"run{number}", fault, options)
-        times = told["accounting"]["recovery_seconds"][fault.kind]
-        p50, p95 = (times[name] + fault.unnoticed for name in ("p50", "p95"))
-        what = f"{fault.what}, {times['count']} x"
-        figures += [Figure(what, p95, "s, 95 %", "its median", p50, at_most=fault.at_most), *_account(fault.what, told)]
-    return Table(
-        "Actors that are lost, until their successor is at work",
-        "From the signal, or the step that hangs, to the first segment of another rollout, the first answer of another "
-        "evaluation, the first update of another learner. Runs of cartpole, 2 rollouts, a checkpoint every 5 seconds. What "
-        f"gives no sign of life is noticed after 2.5 s, learner and replay after 20 s, a step after {STEP_TIMEOUT:g} s.",
-        figures,
-    )
+def _cost(fault: _Fault, place: Path, options: Options) -> list[Figure]:
+    """In a run with at least so many faults of this kind: the seconds that each took, and the account."""
+    told = _struck(place / fault.what, fault, options)
+    times = told["accounting"]["recovery_seconds"][fault.kind]
+    p50, p95 = (times[name] + fault.unnoticed for name in ("p50", "p95"))
+    what = f"{fault.what}, {times['count']} x"
+    return [Figure(what, p95, "s, 95 %", "its median", p50, at_most=fault.at_most), *_account(fault.what, told)]
 
 
 def _struck(folder: Path, fault: _Fault, options: Options) -> dict:
-    """The summary of a run with at least so many faults of a kind."""
     with _running("train", *WORDS, *fault.more, "--chaos", fault.chaos, "--out", str(folder), more=options) as run:
         _until(run, lambda: _restarts(folder).get(fault.kind, 0) > options.repeats)
         _ended(run, signal.SIGTERM, 75)
