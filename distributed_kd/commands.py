@@ -86,10 +86,10 @@ def resume(words: list[str]) -> int:
         raise ConfigurationError(Problem("no run", "DIR", "", "resume needs the folder of a run", "Give one of runs/"))
     from distributed_kd.flags import parse_run
     from distributed_kd.storage.run_folder import RunFolder
+    from distributed_kd.training.fitting import open_checkpoint
     from distributed_kd.training.given import parts_of, read_given
     from distributed_kd.training.joining import check_goes_on, joined_later, newcomers
     from distributed_kd.training.preflight import check_networks
-    from distributed_kd.training.run import open_checkpoint
 
     with RunFolder.open(Path(directory)) as folder:
         tables = run_file.read_toml(folder.config_file)

@@ -16,8 +16,8 @@ from distributed_kd.run_file import nearest
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import policy_parameters, saved_normal
+from distributed_kd.training.fitting import check_fits
 from distributed_kd.training.given import parts_of
-from distributed_kd.training.run import check_fits
 
 
 def play_saved(

@@ -32,9 +32,10 @@ from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.student_config import StudentConfig
 from distributed_kd.training import inline, saving
+from distributed_kd.training.fitting import open_checkpoint
 from distributed_kd.training.parts import Parts
 from distributed_kd.training.preflight import check_run
-from distributed_kd.training.run import Runner, execute, open_checkpoint
+from distributed_kd.training.run import Runner, execute
 
 
 def student(*hidden, loss="kl", **more):

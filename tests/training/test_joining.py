@@ -18,9 +18,9 @@ from distributed_kd.errors import CheckpointError, ConfigurationError
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.storage.checkpoints import Checkpoint
 from distributed_kd.student_config import StudentConfig
+from distributed_kd.training.fitting import open_checkpoint
 from distributed_kd.training.joining import check_goes_on, joined_later, newcomers
 from distributed_kd.training.parts import Parts
-from distributed_kd.training.run import open_checkpoint
 
 
 def added(config=CONFIG, **students) -> RunConfig:

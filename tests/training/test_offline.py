@@ -28,9 +28,10 @@ from distributed_kd.storage.sources import policy_parameters
 from distributed_kd.student_config import LossConfig, StudentConfig
 from distributed_kd.training import offline
 from distributed_kd.training.data_set import DataSet, write
+from distributed_kd.training.fitting import open_checkpoint
 from distributed_kd.training.given import keep_teachers, parts_of, read_given, with_teachers_network
 from distributed_kd.training.offline import HeldOut
-from distributed_kd.training.run import execute, open_checkpoint
+from distributed_kd.training.run import execute
 
 
 def student(*hidden, loss="mse", **more):
