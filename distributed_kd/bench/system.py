@@ -1,6 +1,7 @@
 """Whole runs: the learner beside the bare loop, from the command to the first update, weights into use, where time goes."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from statistics import median
 
@@ -78,7 +79,8 @@ def _learning(there: list[str], options: Options) -> Table:
         "Updates of teacher and students: the run on Ray, its loop and all actors alive, beside a loop over "
         f"{BATCHES_IN_MEMORY} batches in memory, in turns of at least 2 s. Free: samples_per_insert = 0, rollouts and "
         f"learner both as fast as they can, with {_actors()} rollout actor(s), one core left to the learner; paced: as the "
-        f"preset has it. Without evaluations and checkpoints.{missing}"
+        "preset has it. Two bare loops at once tell what the machine itself takes from a learner whose neighbours work too. "
+        f"Without evaluations and checkpoints.{missing}"
     )
     return Table("The learner in the running system", how, figures)
 
@@ -88,19 +90,30 @@ def _beside_the_bare_loop(preset: str, options: Options) -> list[Figure]:
     free = merge(paced, {"replay": {"samples_per_insert": 0.0}, "rollouts": {"actors": _actors()}})
     goal = LEARNING_GOALS[preset]
     with (
+        ThreadPoolExecutor(1) as beside,
         contending(bare_updates, free) as bare,
+        contending(bare_updates, free) as another,
         contending(our_run, free, "ray", options.address, settle=SETTLE) as freely,
         contending(our_run, paced, "ray", options.address, settle=SETTLE) as at_pace,
     ):
+
+        def with_company() -> float:
+            company = beside.submit(another.turn, options.seconds)
+            updates = bare.turn(options.seconds).updates
+            company.result()
+            return updates
+
         turns = {
             "free": lambda: freely.turn(options.seconds).updates,
             "paced": lambda: at_pace.turn(options.seconds).updates,
             "bare loop": lambda: bare.turn(options.seconds).updates,
+            "with company": with_company,
         }
         rounds = interleaved(turns, options)
     return [
         compared(f"{preset}, free", "updates/s", rounds, "free", "bare loop", at_least=goal),
         compared(f"{preset}, paced", "updates/s", rounds, "paced", "bare loop"),
+        compared(f"{preset}, the bare loop while another one runs", "updates/s", rounds, "with company", "bare loop"),
     ]
 
 
