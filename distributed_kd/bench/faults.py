@@ -95,7 +95,7 @@ def _cost(fault: _Fault, place: Path, options: Options) -> list[Figure]:
 
 def _struck(folder: Path, fault: _Fault, options: Options) -> dict:
     with _running("train", *WORDS, *fault.more, "--chaos", fault.chaos, "--out", str(folder), more=options) as run:
-        _until(run, lambda: _restarts(folder).get(fault.kind, 0) > options.repeats)
+        _until(run, lambda: _recoveries(folder, fault.kind) >= options.repeats)
         _ended(run, signal.SIGTERM, 75)
     return json.loads((folder / "summary.json").read_text())
 
@@ -145,8 +145,8 @@ def _all_kinds(place: Path, options: Options) -> Table:
     folder, wanted = place / "all", IN_ALL * options.repeats
 
     def faults() -> int:
-        newest = _newest(folder, "charts")
-        return sum(_restarts(folder).values()) + int(newest.get("env_faults", 0))
+        restarts = sum(_newest(folder, "restarts").values())
+        return restarts + int(_newest(folder, "charts").get("env_faults", 0))
 
     with _running("train", *WORDS, "--evaluation.every_seconds", "5", "--chaos", ALL_KINDS, "--out", str(folder),
                   more=options) as run:  # fmt: skip
@@ -217,8 +217,8 @@ def _newest(folder: Path, key: str) -> dict:
     return next((line[key] for line in reversed(_lines(folder)) if key in line), {})
 
 
-def _restarts(folder: Path) -> dict[str, int]:
-    return _newest(folder, "restarts")
+def _recoveries(folder: Path, kind: str) -> int:
+    return _newest(folder, "recovery_seconds").get(kind, {}).get("count", 0)
 
 
 def _learns(folder: Path, before: int) -> bool:

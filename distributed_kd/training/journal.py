@@ -176,7 +176,10 @@ class Journal:
         if receipt.prioritised:
             charts["replay_late_priorities"] = receipt.late_priorities
         self._window = Window(time.monotonic())
-        self._write({"charts": charts, "episodes": window.episodes(), "losses": window.losses})
+        told = {"charts": charts, "episodes": window.episodes(), "losses": window.losses}
+        if recoveries := self.account.recoveries.told():
+            told["recovery_seconds"] = recoveries
+        self._write(told)
         self._show(self._snapshot(charts))
 
     def _write(self, values: dict) -> None:
