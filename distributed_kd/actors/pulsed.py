@@ -31,7 +31,7 @@ class Pulsed:
     def pulse(self) -> Pulse:
         return Pulse(begun(), resident(), ray.get_runtime_context().get_node_id())
 
-    @ray.method(concurrency_group="pulse")
+    @ray.method(concurrency_group="pulse", max_task_retries=0)
     def suffer(self, number: int) -> None:
         """Send its process a signal, such as SIGKILL: how `--chaos` kills and freezes, on whichever machine it is."""
         os.kill(os.getpid(), number)
