@@ -47,16 +47,16 @@ class _Fault:
 
 ACTORS = (
     _Fault("a rollout killed (-9)", "rollout", "kill=rollout:5s", 5.0),
-    _Fault("a rollout frozen", "rollout", "freeze=rollout:10s", 5.0 + 2.5),
+    _Fault("a rollout frozen", "rollout", "freeze=rollout:6s", 5.0 + 2.5),
     _Fault("an environment that hangs", "rollout", "env=hang:0.0002", STEP_TIMEOUT + 5.0, unnoticed=STEP_TIMEOUT),
     _Fault("the evaluation killed (-9)", "evaluation", "kill=evaluation:5s", 5.0,
            ("--evaluation.every_seconds", "1", "--evaluation.episodes", "2")),
-    _Fault("the learner killed (-9)", "learner", "kill=learner:10s", 30.0),
-    _Fault("the replay killed (-9)", "replay", "kill=replay:10s", 30.0),
+    _Fault("the learner killed (-9)", "learner", "kill=learner:6s", 30.0),
+    _Fault("the replay killed (-9)", "replay", "kill=replay:6s", 30.0),
 )  # fmt: skip
 FROZEN = (
-    _Fault("the learner frozen", "learner", "freeze=learner:10s", 30.0),
-    _Fault("the replay frozen", "replay", "freeze=replay:10s", 30.0),
+    _Fault("the learner frozen", "learner", "freeze=learner:6s", 30.0),
+    _Fault("the replay frozen", "replay", "freeze=replay:6s", 30.0),
 )
 ALL_KINDS = (
     "kill=rollout:3s,evaluation:20s,learner:25s,replay:30s;freeze=rollout:30s;"

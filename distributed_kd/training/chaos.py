@@ -94,9 +94,12 @@ class Strikes:
             self._wait(key)
 
     def strike(self) -> None:
-        """What is due; where nobody of a kind is at work it stays due."""
+        """What is due; where nobody of a kind is at work it waits for half of its time more, or no one would get on."""
+        now = self._clock()
         for (what, kind), due in list(self._due.items()):
-            if self._clock() < due or not (there := self._at_work(kind)):
+            if not (there := self._at_work(kind)):
+                self._due[what, kind] = max(due, now + self._every[what, kind] / 2)
+            if not there or now < due:
                 continue
             victim = there[int(self._random.integers(len(there)))]
             self._recoveries.strike(what, victim.key)

@@ -121,3 +121,21 @@ def test_the_seed_decides_when_and_whom():
 def test_nobody_is_struck_twice_before_being_back():
     told, _ = struck("kill=rollout:1s,learner:1s", seconds=100, back=False)
     assert sorted(told) == [("learner", 0, 9), *(("rollout", number, 9) for number in range(4))]
+
+
+def test_whoever_is_back_at_work_is_left_in_peace_for_a_while():
+    clock, told = Clock(), []
+    learner = Victim("learner", 0, told)
+    there = []
+    strikes = Strikes(Chaos.parse("kill=learner:4s"), np.random.SeedSequence(0), lambda _: there, Recoveries(clock), clock)
+    for tenth in range(200):  # it is away for 20 seconds, many times as long as between two strikes
+        clock.now = tenth / 10
+        strikes.strike()
+    there.append(learner)
+    for tenth in range(200, 219):
+        clock.now = tenth / 10
+        strikes.strike()
+    assert not told
+    clock.now = 22.0
+    strikes.strike()
+    assert told == [("learner", 0, signal.SIGKILL)]
