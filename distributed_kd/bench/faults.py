@@ -80,7 +80,7 @@ def measure(options: Options) -> Iterator[Table]:
         together = beside.submit(_all_kinds, place, options)
         yield _drivers(place, options)
         figures = [figure for cost in frozen for figure in cost.result()]
-        how = "As above, but beside each other and all that stands below; noticed after 20 s."
+        how = "As above, but beside each other and all that stands below; noticed after 12 s."
         yield Table("Learner and replay that are frozen", how, figures)
         yield together.result()
 

@@ -28,7 +28,7 @@ HEARTBEAT_SECONDS = 0.5
 """Time between two looks at who is alive"""
 PATIENCE = 5
 """Looks at which an actor may be silent, or twice as many as it has been silent before"""
-PATIENCE_WITH_CORE = 40
+PATIENCE_WITH_CORE = 24
 """The same of the learner and the replay: with one of them the run goes back, and both may compute for long in one call"""
 NAMES = {"evaluation": "the evaluation", "replay": "the replay", "learner": "the learner"}
 
