@@ -32,7 +32,6 @@ EXAMPLE = "--chaos 'kill=rollout:20s,learner:120s;freeze=rollout:60s;env=raise:0
 class Chaos:
     """What is done to a run: nothing, as it comes."""
 
-    text: str = ""
     every: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """mean seconds between two of its kind, by (kill or freeze, kind of actor)"""
     env: Injected = NOTHING
@@ -59,7 +58,7 @@ class Chaos:
                 problems.append(_unknown(what, (*SIGNALS, "env", "rpc")))
         if problems:
             raise ConfigurationError.of(problems)
-        return cls(text, every, Injected(**chances), rpc)
+        return cls(every, Injected(**chances), rpc)
 
     def __bool__(self) -> bool:
         return bool(self.every or self.env or self.rpc)

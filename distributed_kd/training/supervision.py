@@ -136,14 +136,12 @@ class Supervision:
     def begin(self, kind: str, number: int) -> Life:
         """Start an actor. It is watched from its first answer on: until then it may wait for room on the cluster."""
         incarnation = self._run.incarnation
-        life = Life(kind, number, incarnation, self._start(kind, number, incarnation), Heart(self._step_timeout))
+        life = Life(
+            kind, number, incarnation, self._start(kind, number, incarnation), Heart(self._run.config.rollouts.step_timeout)
+        )
         self._lives.append(life)
         self._calls.expect(life.handle.pulse.remote(), Call(life.name, partial(self._on_there, life), life))
         return life
-
-    @property
-    def _step_timeout(self) -> float:
-        return self._run.config.rollouts.step_timeout
 
     def _on_there(self, life: Life, pulse: Pulse) -> None:
         life.is_there, life.node = True, pulse.node
