@@ -4,13 +4,14 @@ import os
 import platform
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import ray
 
 import distributed_kd
 from distributed_kd.errors import RayError
+from distributed_kd.leftovers import ended_with_us
 from distributed_kd.training.plan import Node, cores
 
 
@@ -19,34 +20,34 @@ def joined(address: str | None) -> Iterator[None]:
     """Ray for as long as the block lasts: the cluster at `address`, or one of our own that ends with it."""
     # Workers must be able to import this package from wherever they are started.
     package = {"py_modules": [str(Path(distributed_kd.__file__).parent)]} if address else None
-    if address is None:
-        # Whoever reaches Ray's ports runs code as us. With a token of this run alone, Ray keeps other users of the machine
-        # out without writing one to the home folder.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     # Of a call's two results only one is asked for; its error is told there, once, and in one line.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    try:
-        ray.init(
-            address=address or "local",
-            num_cpus=None if address else cores(),
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="error",
-            runtime_env=package,
-        )
-    except Exception as error:  # Ray raises errors of many kinds here, and each means that it could not be had
-        where = address or "on this machine"
-        why = " ".join(str(error).split()).removesuffix(".")[:300]
-        here = f"Ray {ray.__version__}, Python {platform.python_version()}, {'a' if has_token() else 'no'} token"
-        raise RayError(
-            f"Ray could not be {'joined' if address else 'started'} (address={where}): {type(error).__name__}: {why}. "
-            f"Here are {here}: give the address of a running cluster of these versions and with the same token "
-            "(RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH), or leave --address out"
-        ) from error
-    try:
+    with ExitStack() as ours:
+        if address is None:
+            # Whoever reaches Ray's ports runs code as us. With a token of this run alone, Ray keeps other users of the
+            # machine out without writing one to the home folder.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ours.enter_context(ended_with_us())
+        try:
+            ray.init(
+                address=address or "local",
+                num_cpus=None if address else cores(),
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="error",
+                runtime_env=package,
+            )
+        except Exception as error:  # Ray raises errors of many kinds here, and each means that it could not be had
+            where = address or "on this machine"
+            why = " ".join(str(error).split()).removesuffix(".")[:300]
+            here = f"Ray {ray.__version__}, Python {platform.python_version()}, {'a' if has_token() else 'no'} token"
+            raise RayError(
+                f"Ray could not be {'joined' if address else 'started'} (address={where}): {type(error).__name__}: {why}. "
+                f"Here are {here}: give the address of a running cluster of these versions and with the same token "
+                "(RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH), or leave --address out"
+            ) from error
+        ours.callback(ray.shutdown)
         yield
-    finally:
-        ray.shutdown()
 
 
 def has_token() -> bool:

@@ -79,14 +79,19 @@ class Life:
     heart: Heart
     is_there: bool = False
     """it has answered"""
-    node: str | None = None
-    """the id of the node that it answered from"""
+    sign: Pulse | None = None
+    """the newest of life"""
     proven: bool = False
     """it has done its work once"""
     is_leaving: bool = False
     """its node is about to leave: nothing more is asked of it"""
     is_over: bool = False
     pulse: ray.ObjectRef | None = field(default=None, init=False)
+
+    @property
+    def node(self) -> str | None:
+        """The id of the node that it answered from."""
+        return self.sign and self.sign.node
 
     @property
     def name(self) -> str:
@@ -144,7 +149,7 @@ class Supervision:
         return life
 
     def _on_there(self, life: Life, pulse: Pulse) -> None:
-        life.is_there, life.node = True, pulse.node
+        life.is_there, life.sign = True, pulse
         self.present += life.kind == "rollout"
         if life.kind == "evaluation":  # it may be long until it is asked for the next scores
             self.recoveries.back(life.key)
@@ -278,13 +283,15 @@ class Supervision:
             steps = None
             if life.pulse in answered:
                 try:
-                    pulse = ray.get(life.pulse)
-                    steps = pulse.steps
-                    self._run.journal.resident(life.kind, pulse.resident)
+                    life.sign = ray.get(life.pulse)
+                    steps = life.sign.steps
+                    self._run.journal.resident(life.kind, life.sign.resident)
                 except RayActorError as error:
                     found.append((life, died(error)))
                     continue
                 life.pulse = life.handle.pulse.remote()
             if why := life.heart.look(steps, life in busy, life.proven):
+                if life.sign:
+                    life.sign.end()
                 found.append((life, why))
         return found

@@ -8,6 +8,7 @@ import pytest
 
 from distributed_kd.bench import faults
 from distributed_kd.bench.figures import Options
+from distributed_kd.processes import born
 
 SOUND = {
     "accounting": {"generated": 100, "accepted": 80, "dropped": {"fenced": 12}, "unknown": 8},
@@ -43,9 +44,9 @@ def test_the_family_of_a_process_is_all_that_it_has_started():
         process.stdout.readline()
         family = faults._family(process.pid)
         assert len(family) == 2 and family[0] == process.pid
-        assert all(map(faults._is_there, family)) and os.getpid() not in family
+        assert all(map(born, family)) and os.getpid() not in family
         process.stdin.close()
-    assert not any(map(faults._is_there, family))
+    assert not any(map(born, family))
 
 
 @pytest.mark.slow

@@ -144,9 +144,9 @@ class Started:
         return {pid: _command(pid) for pid, began in self._family if began and _began(pid) == began}
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
     """Wait for a condition; fails when the deadline passes."""
-    give_up = time.monotonic() + DEADLINE
+    give_up = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up, f"waited in vain until {what}"
         time.sleep(0.02)

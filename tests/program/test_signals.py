@@ -8,6 +8,7 @@ import signal
 
 import pytest
 from launching import (
+    DEADLINE,
     Started,
     assert_accounts_add_up,
     assert_nothing_is_lost,
@@ -23,15 +24,10 @@ from distributed_kd.cli import main
 
 pytestmark = pytest.mark.timeout(300)
 ENDLESS, SEGMENT = 1_000_000_000, 64
-LEFT_FOR_A_MINUTE = ("DashboardAgent", "RuntimeEnvAgent")
-"""Idle helpers of Ray that notice only after a minute that the driver was killed"""
 
 
-def assert_nobody_is_left(run: Started, but: tuple[str, ...] = ()) -> None:
-    def left() -> list[str]:
-        return [command for command in run.left().values() if not any(name in command for name in but)]
-
-    wait_for(lambda: not left(), "every process of the run is gone")
+def assert_nobody_is_left(run: Started, seconds: float = DEADLINE) -> None:
+    wait_for(lambda: not run.left(), "every process of the run is gone", seconds)
 
 
 def assert_ray_was_there(run: Started) -> None:
@@ -135,7 +131,7 @@ def test_a_second_driver_is_refused_and_a_second_signal_ends_at_once(tmp_path, c
         run.signal(signal.SIGTERM)
         run.signal(signal.SIGINT)
         assert run.ended() in (75, 130)  # the kernel may hand them over in either order
-        assert_nobody_is_left(run, but=LEFT_FOR_A_MINUTE)
+        assert_nobody_is_left(run, seconds=10)
     assert "Traceback" not in run.err
     assert not (folder / "summary.json").exists(), "it took the time to come to an end in order"
 
@@ -148,7 +144,7 @@ def test_a_killed_driver_takes_everything_with_it(tmp_path):
         assert_ray_was_there(run)
         run.signal(signal.SIGKILL)
         assert run.ended() == -signal.SIGKILL
-        assert_nobody_is_left(run, but=LEFT_FOR_A_MINUTE)
+        assert_nobody_is_left(run, seconds=10)
     updates = newest(folder)[0] + 500
     assert launch("resume", "run", "--stop.updates", updates, cwd=tmp_path).returncode == 0
     assert_accounts_add_up(summary(folder), samples_per_insert=4.0, batch_size=32)

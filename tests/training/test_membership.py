@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from distributed_kd.actors.pulsed import Pulse
 from distributed_kd.data_config import ElasticConfig, RolloutsConfig
 from distributed_kd.errors import ResourceError
 from distributed_kd.training import membership
@@ -61,7 +62,7 @@ class World:
         """Rollouts, as r0="home", have answered from their nodes."""
         for life in self.crew.rollouts:
             if node := nodes.get(f"r{life.number}"):
-                life.is_there, life.node = True, node
+                life.is_there, life.sign = True, Pulse(0, 0, node, 0, None)
 
     @property
     def numbers(self):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 @ray.remote
 class Rollout:
     def pulse(self) -> Pulse:
-        return Pulse(0, 0, ray.get_runtime_context().get_node_id())
+        return Pulse(0, 0, ray.get_runtime_context().get_node_id(), 0, None)
 
 
 @pytest.fixture

@@ -1,0 +1,74 @@
+"""Ends what a driver has started, where the driver is killed (-9) and cannot do it itself.
+
+Ray's own processes end with it, but for two agents, which first try for a minute to tell of it; and what environments have
+started nobody else knows. A process of its own waits for the driver's end, and finds all of them by a mark that each has
+inherited with its environment.
+
+That process runs this file alone, without the package and without site-packages: it is to be small.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+MARK = "DISTRIBUTED_KD_DRIVER"
+ALL_IS_WELL = b"done"
+TITLES_APART = "SPT_NOENV"
+"""Set, the processes of Ray that give themselves a title do not write it over what they have inherited"""
+ROUNDS, PAUSE = 8, 0.25
+"""Looks for leftovers, and seconds between two: what was just being started is seen by a later one"""
+
+
+@contextmanager
+def ended_with_us() -> Iterator[None]:
+    """What is started within the block does not outlive this process where that is killed; on Linux only."""
+    if sys.platform != "linux":
+        yield
+        return
+    mark = secrets.token_hex(16)
+    told = {MARK: mark, TITLES_APART: "1"}
+    before = {name: os.environ.get(name) for name in told}
+    # In a session of its own: what a terminal sends to the driver is not for it.
+    watcher = subprocess.Popen([sys.executable, "-I", "-S", __file__, mark], stdin=subprocess.PIPE, start_new_session=True)
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+        watcher.communicate(ALL_IS_WELL)
+
+
+def _marked(mark: str) -> list[int]:
+    """The processes that inherited a mark, by number; of other users' nothing can be read."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            words = environment.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if wanted in words:
+            found.append(int(environment.parent.name))
+    return found
+
+
+def _watch(mark: str) -> None:
+    if sys.stdin.buffer.read() == ALL_IS_WELL:
+        return
+    for _ in range(ROUNDS):
+        for process in _marked(mark):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    _watch(sys.argv[1])

@@ -1,0 +1,77 @@
+"""Processes by number, and what becomes of those that a killed driver leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from distributed_kd import leftovers, processes
+from distributed_kd.leftovers import MARK, ended_with_us
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
+
+DRIVER = """
+import subprocess, sys, time
+from distributed_kd.leftovers import ended_with_us
+with ended_with_us():
+    shell = f"{sys.executable} -c 'import time; time.sleep(1000)' & echo $! ; echo $$ ; wait"
+    subprocess.Popen(["sh", "-c", shell], start_new_session=True)
+    if sys.argv[1] == "stays":
+        time.sleep(1000)
+"""
+
+
+def until_gone(*numbers: int) -> None:
+    while any(processes.born(number) is not None for number in numbers):
+        time.sleep(0.02)
+
+
+def driver(how: str) -> tuple[subprocess.Popen, list[int]]:
+    """One that starts a shell, which starts a process; and the numbers of these two."""
+    code = [sys.executable, "-c", DRIVER, how]
+    started = subprocess.Popen(code, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    return started, [int(started.stdout.readline()) for _ in range(2)]
+
+
+def test_what_a_killed_driver_has_started_ends_with_it():
+    started, family = driver("stays")
+    with started:
+        assert all(map(processes.born, family))
+        started.kill()
+        until_gone(*family)
+
+
+def test_what_a_driver_leaves_at_an_end_of_its_own_is_let_be():
+    started, family = driver("ends")
+    with started:
+        assert started.wait() == 0
+        assert all(map(processes.born, family))
+        for number in family:
+            os.kill(number, signal.SIGKILL)
+
+
+def test_a_watcher_ends_with_the_block_and_leaves_no_mark(monkeypatch):
+    watchers = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(leftovers.subprocess, "Popen", lambda *a, **k: watchers.append(popen(*a, **k)) or watchers[-1])
+    monkeypatch.setenv(MARK, "of the one that started us")
+    with ended_with_us():
+        assert os.environ[MARK] != "of the one that started us"
+        assert watchers[0].poll() is None
+    assert watchers[0].returncode == 0
+    assert os.environ[MARK] == "of the one that started us"
+
+
+def test_a_process_is_ended_only_if_it_is_the_one_that_was_meant():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        since = processes.born(process.pid)
+        processes.end(process.pid, since + 1)
+        processes.end(process.pid, None)
+        assert process.poll() is None
+        processes.end(process.pid, since)
+        assert process.wait() == -signal.SIGKILL
+    assert processes.born(process.pid) is None
+    processes.end(process.pid, since)
