@@ -24,7 +24,7 @@ from distributed_kd.envs.injected import Injected
 from distributed_kd.errors import InternalError, ResourceError, RunError
 from distributed_kd.learning.replicas import ReplicaLost
 from distributed_kd.replay.shards import of_each
-from distributed_kd.training.connection import nodes
+from distributed_kd.training.connection import FULL, nodes
 from distributed_kd.training.parts import device_of
 from distributed_kd.training.plan import Plan, make_plan
 from distributed_kd.training.run import Run
@@ -240,14 +240,14 @@ def calmly(reference: ray.ObjectRef | list[ray.ObjectRef], who: str = "an actor"
     """The value of a reference that is ready or will be soon, or of several.
 
     Ray's errors are turned into ours: raises ActorLost where the actor is gone, GivenLost where what it needs is, and what
-    it raised itself as it is where that is a RunError, else as InternalError.
+    it raised itself as it is where that is a RunError or says that the object store is full, else as InternalError.
     """
     try:
         return ray.get(reference)
     except RayTaskError as error:
         if isinstance(error.cause, ReplicaLost):  # what is left of it cannot go on
             raise ActorLost(who, str(error.cause)) from error
-        if isinstance(error.cause, RunError):
+        if isinstance(error.cause, (RunError, *FULL)):
             raise error.cause from error
         if isinstance(error.cause, GONE):
             raise GivenLost(who, died(error.cause)) from error

@@ -8,11 +8,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import ray
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
 import distributed_kd
-from distributed_kd.errors import RayError
+from distributed_kd.errors import RayError, ResourceError
 from distributed_kd.leftovers import ended_with_us
 from distributed_kd.training.plan import Node, cores
+
+FULL = (ObjectStoreFullError, OutOfDiskError)
+"""Ray's words for no room for a value, in memory nor on disk"""
 
 
 @contextmanager
@@ -47,7 +51,14 @@ def joined(address: str | None) -> Iterator[None]:
                 "(RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH), or leave --address out"
             ) from error
         ours.callback(ray.shutdown)
-        yield
+        try:
+            yield
+        except FULL as error:
+            raise ResourceError(
+                f"the object store is full, and the disk behind it too (address={address or 'on this machine'}): "
+                f"{' '.join(str(error).split())[:80]}. Free what others hold there (`ray memory` lists it), or give Ray "
+                "more (`ray start --object-store-memory`), and resume the run"
+            ) from error
 
 
 def has_token() -> bool:
