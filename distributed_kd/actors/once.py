@@ -10,7 +10,7 @@ from functools import wraps
 import ray
 
 KEPT = 4
-"""Newest answers that an actor keeps: two calls of each kind are under way at most"""
+"""Newest answers that an actor keeps of each method: two calls of it are under way at most, and may overtake each other"""
 FOR_EVER = -1
 """Repetitions that Ray is allowed: it ends them itself once the actor, or its node, is known to be dead"""
 
@@ -21,7 +21,7 @@ def once(method: Callable) -> Callable:
     @wraps(method)
     def answered(self, *given: object):
         task = ray.get_runtime_context().get_task_id()
-        answers = self.__dict__.setdefault("_answers", OrderedDict())
+        answers = self.__dict__.setdefault("_answers", {}).setdefault(method.__name__, OrderedDict())
         if task not in answers:
             answers[task] = method(self, *given)
             if len(answers) > KEPT:

@@ -17,6 +17,11 @@ class Actor:
         self.done.append(what)
         return len(self.done)
 
+    @once
+    def draw(self, what):
+        self.done.append(what)
+        return -len(self.done)
+
 
 @pytest.fixture
 def called_as(monkeypatch):
@@ -25,9 +30,9 @@ def called_as(monkeypatch):
     context = SimpleNamespace(get_task_id=lambda: now.task)
     monkeypatch.setattr(module.ray, "get_runtime_context", lambda: context)
 
-    def call(task, actor, what):
+    def call(task, actor, what, method="add"):
         now.task = task
-        return actor.add(what)
+        return getattr(actor, method)(what)
 
     return call
 
@@ -44,7 +49,16 @@ def test_each_actor_has_answers_of_its_own_and_keeps_the_newest(called_as):
         called_as(task, one, task)
     assert called_as(1, one, 1) == 2
     assert called_as(1, other, 1) == 1
-    assert len(one._answers) == KEPT
+    assert len(one._answers["add"]) == KEPT
+
+
+def test_calls_of_another_method_leave_no_answer_behind(called_as):
+    actor = Actor()
+    assert called_as("drawn", actor, "x", "draw") == -1
+    for task in range(KEPT + 1):
+        called_as(task, actor, task)
+    assert called_as("drawn", actor, "x", "draw") == -1
+    assert len(actor.done) == KEPT + 2
 
 
 def test_a_call_that_failed_is_done_again(called_as):
