@@ -33,10 +33,14 @@ Exit codes: 0 done, 2 configuration, 3 environment, 4 checkpoint, 5 resources, 6
 75 stopped by SIGTERM and 130 by Ctrl-C, both with a checkpoint to resume from.
 """
 
+RAYS_OWN_WORDS = r"Task \w+\.\w+ failed\.|A worker died or was killed while executing a task"
+"""On an actor that died, which Ray prints amid our lines; what died, and what becomes of it, the run tells itself"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code; errors are one line each on stderr."""
     os.umask(os.umask(0o022) | 0o022)  # nobody else may write what a run reads again, whatever the shell allows
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", RAYS_OWN_WORDS)  # heeded from the import of Ray on
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

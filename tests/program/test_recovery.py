@@ -71,6 +71,7 @@ def test_rollouts_and_the_evaluation_are_replaced(tmp_path):
     assert_nothing_is_lost(told, batch_size=32)
     names = sorted(line.split(" died (")[0].removeprefix("warning: ") for line in run.err.splitlines())
     assert names[-1] == "the evaluation" and all(name.startswith("rollout ") for name in names[:-1])
+    assert "(raylet)" not in run.out, "Ray's own words on it are not for whoever reads the run's"
 
 
 @pytest.mark.parametrize("first", ["LearnerActor", pytest.param("ReplayActor", marks=pytest.mark.slow)])
