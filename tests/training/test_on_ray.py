@@ -45,3 +45,20 @@ def test_wherever_the_learner_is_lost_the_run_goes_back_and_on(part):
     assert loop.run() == "evaluate"
     whole = ["begin", "train", "evaluate"]
     assert loop.order == [*whole[: whole.index(part) + 1], "roll back", *whole]
+
+
+def test_weights_of_fewer_updates_than_were_told_already_are_not_played():
+    """Where a call is lost on the way, Ray has the next one done first."""
+    receipt, told = SimpleNamespace(inserted=0), SimpleNamespace(updates=0, counted=lambda receipt: None)
+    loop = object.__new__(_Loop)
+    loop._training, loop._weights, loop._journal = 2, None, told
+    loop._crew = SimpleNamespace(at_work=lambda *lives: None, lives=lambda *kinds: [])
+    loop._tally = SimpleNamespace(take_all=lambda receipt: None)
+    loop._run = SimpleNamespace(
+        learned=lambda report: setattr(loop._journal, "updates", max(loop._journal.updates, report.updates))
+    )
+    for weights, updates in (("of 20", 20), ("of 10", 10)):
+        loop._on_trained(weights, SimpleNamespace(updates=updates, receipt=receipt, starved=False))
+    assert (loop._weights, loop._training) == ("of 20", 0)
+    loop._on_trained("of 30", SimpleNamespace(updates=30, receipt=receipt, starved=False))
+    assert loop._weights == "of 30"

@@ -1,8 +1,14 @@
-"""What heartbeats say of an actor, look by look."""
+"""What heartbeats say of an actor, look by look, and what is done where they say that it hangs."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
+from journals import CONFIG, journal
 
-from distributed_kd.training.supervision import HEARTBEAT_SECONDS, PATIENCE, Heart
+from distributed_kd.training import supervision
+from distributed_kd.training.cluster import ActorLost, Core
+from distributed_kd.training.supervision import HEARTBEAT_SECONDS, PATIENCE, PATIENCE_WITH_CORE, Heart, Supervision
 
 
 def looks(heart, told, busy=True, proven=True):
@@ -47,3 +53,73 @@ def test_while_it_loads_only_the_time_out_of_a_step_counts():
     heart = Heart(step_timeout=10.0)
     found = looks(heart, [None] * 21, proven=False)
     assert found == [""] * 20 + ["hangs: its environment has not moved for 10 s (rollouts.step_timeout)"]
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Of an actor that has answered once, and never again."""
+
+    of: str
+    ended: list
+    steps: int = 7
+    resident: int = 0
+    node: str = "here"
+
+    def end(self):
+        self.ended.append(self.of)
+
+
+@dataclass(eq=False)
+class Silent:
+    """An actor's handle: each `pulse` is asked for, and only the first is answered."""
+
+    name: str
+    asked: list = field(default_factory=list)
+
+    @property
+    def pulse(self):
+        return SimpleNamespace(remote=lambda: self.asked.append(None) or (self, len(self.asked)))
+
+
+@pytest.fixture
+def crew(tmp_path, monkeypatch):
+    """Of silent actors, looked at whenever it is asked to attend."""
+    killed, ended = [], []
+    fake = SimpleNamespace(
+        wait=lambda asked, **_: ([one for one in asked if one[1] == 1], []),
+        get=lambda pulse: Sign(pulse[0].name, ended),
+        kill=lambda handle, no_restart: killed.append(handle.name),
+    )
+    monkeypatch.setattr(supervision, "ray", fake)
+    run = SimpleNamespace(config=CONFIG, incarnation=0, journal=journal(tmp_path))
+    cluster = SimpleNamespace(start=lambda kind, number, incarnation: Silent("rollout"), is_gone=lambda node: False)
+    calls = SimpleNamespace(expect=lambda *_: None, ended=lambda seconds: [], give_up=lambda owner: [], busy=set())
+    found = Supervision(run, calls, cluster, lambda life: None, failed=pytest.fail)
+    found._timer = SimpleNamespace(due=True, restart=lambda: None)
+    found.killed, found.ended = killed, ended
+    return found
+
+
+def test_a_silent_rollout_is_replaced_and_its_process_ended(crew):
+    life = crew.begin("rollout", 0)
+    crew._on_there(life, Sign("rollout", crew.ended))
+    life.proven = True
+    for _ in range(1 + PATIENCE):
+        crew.attend(0.0)
+    assert not life.is_over
+    crew.attend(0.0)
+    assert life.is_over
+    assert (crew.killed, crew.ended) == (["rollout"], ["rollout"])
+
+
+@pytest.mark.parametrize("kind", ["learner", "replay"])
+def test_of_a_silent_learner_or_replay_the_loop_is_told_and_its_process_ended(kind, crew):
+    crew.watch(Core([Silent("replay")], Silent("learner"), [], []))
+    crew.at_work(*crew.lives("learner", "replay"))
+    (other,) = [life for life in crew.lives("learner", "replay") if life.kind != kind]
+    other.proven = False  # it may be silent: it loads
+    for _ in range(2 + PATIENCE_WITH_CORE):
+        crew.attend(0.0)
+    with pytest.raises(ActorLost, match=f"the {kind} hangs: it has given no sign of life"):
+        crew.attend(0.0)
+    assert (crew.killed, crew.ended) == ([], [kind])
