@@ -1,5 +1,7 @@
 """What is said of scores: a share of the teacher's, an interval, a robust mean. How they are measured lives elsewhere."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -54,6 +56,24 @@ def interquartile_ci95(values: ArrayLike, seed: int = 0, resamples: int = 2000) 
     means = stats.trim_mean(_resampled(_sample(values), seed, resamples), QUARTILE, axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return float(low), float(high)
+
+
+def interquartile_over_tasks(
+    scores: Sequence[ArrayLike], seed: int = 0, resamples: int = 2000
+) -> tuple[float, float, float]:
+    """The interquartile mean over all runs of several tasks, and its 95 % interval by the stratified bootstrap.
+
+    scores: for each task [N_t], normalised, so that tasks can stand together; N_t may differ. A resample draws each task's
+    runs among themselves, so a task that is harder than another is no spread. Gives (mean, low, high). ValueError where
+    there is no task, or one is empty or not flat. Agarwal et al. 2021, 2108.13264.
+    """
+    if not scores:
+        raise ValueError("an interquartile mean over tasks needs at least one task")
+    samples, draws = [_sample(task) for task in scores], np.random.default_rng(seed).spawn(len(scores))
+    drawn = [sample[draw.integers(sample.size, size=(resamples, sample.size))]
+             for sample, draw in zip(samples, draws, strict=True)]  # fmt: skip
+    low, high = np.percentile(stats.trim_mean(np.concatenate(drawn, axis=1), QUARTILE, axis=1), (2.5, 97.5))
+    return interquartile_mean(np.concatenate(samples)), float(low), float(high)
 
 
 def paired_difference(

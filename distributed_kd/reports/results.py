@@ -20,6 +20,7 @@ from distributed_kd.reports.curves import Curve, read_curves
 from distributed_kd.reports.groups import Finished, Groups, finished
 from distributed_kd.reports.learning_curves import draw_curves
 from distributed_kd.reports.machine import processor
+from distributed_kd.reports.over_environments import over_environments
 from distributed_kd.reports.picture import draw
 from distributed_kd.reports.shown import plain
 from distributed_kd.reports.tables import each_run, over_seeds, speed
@@ -71,6 +72,7 @@ def main(argv: list[str]) -> int:
 def markdown(groups: Groups, note: str = "") -> str:
     """The whole page."""
     parts = [HEAD, _machine([run for runs in groups.values() for run in runs]), f"{note}\n" if note else ""]
+    parts.append(over_environments(groups))
     for environment in dict.fromkeys(environment for environment, _ in groups):
         for (of, label), runs in groups.items():
             if of == environment:

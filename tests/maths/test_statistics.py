@@ -66,6 +66,30 @@ def test_below_four_values_both_intervals_are_one():
     assert statistics.interquartile_ci95([3.0, 1.0, 8.0]) == pytest.approx(statistics.bootstrap_ci95([3.0, 1.0, 8.0]))
 
 
+def test_over_tasks_by_hand():
+    # Pooled 0 1 10 10, the lowest and the highest cut: (1 + 10) / 2. Of the first task's runs two draws are 0 0 (1/4), one
+    # of each (1/2) or 1 1 (1/4), of the other's always 10 10: the middle two of four are 0 10 or 1 10.
+    assert statistics.interquartile_over_tasks([[0.0, 1.0], [10.0, 10.0]]) == (5.5, 5.0, 5.5)
+
+
+def test_tasks_of_which_each_is_certain_leave_no_doubt():
+    # Drawn without regard to tasks, means would run from 0 to 1.
+    assert statistics.interquartile_over_tasks([[0.0] * 4, [1.0] * 4]) == (0.5, 0.5, 0.5)
+
+
+def test_over_one_task_is_the_interquartile_mean_with_its_interval():
+    values = np.random.default_rng(0).normal(size=40)
+    mean, low, high = statistics.interquartile_over_tasks([values], resamples=4000)
+    assert mean == statistics.interquartile_mean(values)
+    assert (low, high) == pytest.approx(statistics.interquartile_ci95(values, resamples=4000), abs=0.02)
+
+
+@pytest.mark.parametrize("scores", [[], [[]], [[1.0], [[2.0]]]])
+def test_over_tasks_wants_a_sample_of_each(scores):
+    with pytest.raises(ValueError, match="at least one"):
+        statistics.interquartile_over_tasks(scores)
+
+
 def test_what_both_of_a_pair_share_drops_out():
     # 10 - 9 and 0 - (-1): one more each time, although either alone spans ten.
     assert statistics.paired_difference([10.0, 0.0], [9.0, -1.0]) == (1.0, 1.0, 1.0)
