@@ -106,6 +106,8 @@ class Cluster:
             "max_task_retries": FOR_EVER,
             # In order, Ray would let all calls behind one that was lost wait for half a minute.
             "allow_out_of_order_execution": not in_order,
+            # Ray would remember a hundred thousand of our calls, some hundred megabytes, for a page that nobody opens.
+            "enable_task_events": False,
         }
 
     def core_nodes(self) -> set[str]:
