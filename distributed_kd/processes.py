@@ -1,8 +1,13 @@
-"""Processes of this machine, by number."""
+"""Processes of this machine, by number, and what a thread of ours leaves to the others."""
 
 import os
 import signal
+import sys
+import threading
 from pathlib import Path
+
+GIVES_WAY, LOWEST = 10, 19
+"""Steps of `nice` by which a thread gives way, to a tenth of the time of one that does not; and the last step there is"""
 
 
 def born(process: int) -> int | None:
@@ -22,3 +27,13 @@ def end(process: int, since: int | None) -> None:
     """Kill it, frozen or not, if it is the one that was started then."""
     if since is not None and born(process) == since:
         os.kill(process, signal.SIGKILL)
+
+
+def give_way() -> None:
+    """Let this thread, and what it starts, have the processor as far as others leave it; on Linux only.
+
+    Elsewhere it would be the whole process, and with it its heartbeats.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(LOWEST, os.getpriority(os.PRIO_PROCESS, thread) + GIVES_WAY))

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -63,6 +65,21 @@ def test_a_watcher_ends_with_the_block_and_leaves_no_mark(monkeypatch):
         assert watchers[0].poll() is None
     assert watchers[0].returncode == 0
     assert os.environ[MARK] == "of the one that started us"
+
+
+def test_a_thread_gives_way_alone():
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def both() -> tuple[int, int]:
+        before = niceness()
+        processes.give_way()
+        return before, niceness()
+
+    before = niceness()
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(both).result() == (before, min(19, before + 10))
+    assert niceness() == before
 
 
 def test_a_process_is_ended_only_if_it_is_the_one_that_was_meant():

@@ -6,6 +6,7 @@ import torch
 from distributed_kd.actors.once import once
 from distributed_kd.actors.pulsed import GROUPS, Pulsed
 from distributed_kd.memory import keep_freed
+from distributed_kd.processes import give_way
 from distributed_kd.records import Evaluation, Weights
 from distributed_kd.rollouts.evaluation import Evaluator
 
@@ -23,6 +24,7 @@ class EvaluationActor(Pulsed):
     def prepare(self) -> None:
         """Make the environments."""
         if self._evaluator is None:
+            give_way()  # to the learner: the final scores are asked for when it has nothing left to do
             self._evaluator = Evaluator(**self._parts)
 
     @once

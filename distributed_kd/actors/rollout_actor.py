@@ -6,6 +6,7 @@ import torch
 from distributed_kd.actors.once import once
 from distributed_kd.actors.pulsed import GROUPS, Pulsed
 from distributed_kd.memory import keep_freed
+from distributed_kd.processes import give_way
 from distributed_kd.records import EpisodeStats, Segment, Weights
 from distributed_kd.rollouts.rollout import Rollout
 
@@ -27,6 +28,7 @@ class RolloutActor(Pulsed):
     def prepare(self) -> None:
         """Make the environments. Raises EnvironmentFault where one cannot be played."""
         if self._rollout is None:
+            give_way()  # to the learner, where there are not cores for all: it is what a run waits for
             self._rollout = Rollout(**self._parts)
 
     @once

@@ -31,6 +31,8 @@ def joined(address: str | None) -> Iterator[None]:
             # Whoever reaches Ray's ports runs code as us. With a token of this run alone, Ray keeps other users of the
             # machine out without writing one to the home folder.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            # As it comes, all of Ray's workers are as nice as can be: rollouts could not give way to the learner.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             ours.enter_context(ended_with_us())
         try:
             ray.init(

@@ -52,10 +52,20 @@ def stopped(run: Started, folder: Path) -> dict:
     return told
 
 
+def niceness(run: Started, actor: str) -> set[int]:
+    """Of the threads of an actor; none where it is not there yet."""
+    processes = [pid for pid, command in run.family().items() if actor in command]
+    threads = [int(thread) for process in processes[:1] for thread in os.listdir(f"/proc/{process}/task")]
+    return {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+
+
 def test_rollouts_and_the_evaluation_are_replaced(tmp_path):
     folder = tmp_path / "run"
     with Started("train", run_file(tmp_path, ENDLESS), "--out", "run", cwd=tmp_path) as run:
         run.until_checkpoint(folder)
+        (ours,) = niceness(run, "LearnerActor")
+        for actor in ("RolloutActor", "EvaluationActor"):  # what plays gives way to the learner, its heartbeats do not
+            run.until(lambda who=actor: niceness(run, who) == {ours, min(19, ours + 10)}, f"{actor} plays")
         for count in (1, 2, 3):
             kill(run, "RolloutActor")
             run.until(lambda n=count: newest(folder, "restarts").get("rollout") == n, "it was noticed")
