@@ -19,14 +19,6 @@ class Worker(Pulsed):
     pass
 
 
-@pytest.fixture
-def one_core():
-    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.parametrize("here", [True, False])
 def test_a_frozen_actor_is_ended_by_its_last_sign_of_life_and_gives_its_core_back(here, one_core, monkeypatch):
     frozen = Worker.remote()

@@ -1,6 +1,5 @@
 """A rollout that waits for room on Ray, and is killed before it has any."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -21,15 +20,7 @@ class Rollout:
         return Pulse(0, 0, ray.get_runtime_context().get_node_id(), 0, None)
 
 
-@pytest.fixture
-def alone():
-    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
-
-
-def test_it_is_told_as_lost_and_another_one_can_be_begun(alone, tmp_path):
+def test_it_is_told_as_lost_and_another_one_can_be_begun(one_core, tmp_path):
     needs = iter([5, 1])  # CPUs; there is one
     cluster = SimpleNamespace(
         start=lambda kind, number, incarnation: Rollout.options(num_cpus=next(needs)).remote(), is_gone=lambda node: False
