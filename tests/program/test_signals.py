@@ -5,6 +5,7 @@ Each run here starts Ray, which takes its time, so each is made to show more tha
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from launching import (
@@ -21,6 +22,7 @@ from launching import (
 )
 
 from distributed_kd.cli import main
+from distributed_kd.leftovers import MARK
 
 pytestmark = pytest.mark.timeout(300)
 ENDLESS, SEGMENT = 1_000_000_000, 64
@@ -35,6 +37,13 @@ def assert_ray_was_there(run: Started) -> None:
     commands = " ".join(run.family().values())
     for name in ("raylet", "gcs_server", "RolloutActor", "LearnerActor", "ReplayActor"):
         assert name in commands
+
+
+def assert_the_watcher_finds_them(run: Started) -> None:
+    """Ray's agents too, by what they inherited: a title that a process gives itself may lie over that."""
+    for pid, command in run.family().items():
+        if "Agent" in command or "Actor" in command:
+            assert MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes(), command
 
 
 def stopped(run: Started, folder, number: signal.Signals, group: bool = False) -> int:
@@ -128,6 +137,7 @@ def test_a_second_driver_is_refused_and_a_second_signal_ends_at_once(tmp_path, c
         assert told.endswith(". Wait for its end, or stop it\n")
         assert told.count("\n") == 1
         assert_ray_was_there(run)
+        assert_the_watcher_finds_them(run)
         run.signal(signal.SIGTERM)
         run.signal(signal.SIGINT)
         assert run.ended() in (75, 130)  # the kernel may hand them over in either order
