@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distributed_kd.learning.moving import Progress, number
-from distributed_kd.learning.trainable import Trainable, as_one_vector, copied, refill
+from distributed_kd.learning.trainable import Trainable, copied, refill
 from distributed_kd.records import State
 
 
@@ -20,8 +20,8 @@ class Follower:
         self.network = copy.deepcopy(trained.network).requires_grad_(False)
         # Only what trains can differ, and it lies in one vector on both sides.
         mine = dict(self.network.named_parameters())
-        theirs = trained.network.named_parameters()
-        self.flat = as_one_vector([mine[name] for name, parameter in theirs if parameter.requires_grad])
+        followers = [mine[name] for name, theirs in trained.network.named_parameters() if theirs.requires_grad]
+        self.flat = trained.layout.first(len(followers)).gathered(followers)
 
     @torch.no_grad()
     def follow(self, updates: Callable[[], int], progress: Progress) -> None:

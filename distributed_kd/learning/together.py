@@ -159,8 +159,8 @@ class Choir:
         temperatures = self._leader.temperatures(auto_temperature, progress)
         told, count, loss = self._leader.told(lesson, temperatures), len(self._students), None
         if self._has_closed_form:
-            outputs, kept = self._plain.computed(self._input(lesson.observation))
-            self._plain.backward(kept, self._leader.objective.gradient(outputs, told, temperatures))
+            outputs = self._plain.computed(self._input(lesson.observation))
+            self._plain.backward(self._leader.objective.gradient(outputs, told, temperatures))
         else:
             outputs = self._outputs(lesson.observation)
             weight = None if told.weight is None else told.weight.repeat(count)

@@ -1,13 +1,13 @@
 """A network that trains alone: its own optimizer, its own gradient clip, its own learning rate over the run."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
 from distributed_kd.learning.adam import Adam, known_finite
+from distributed_kd.learning.layout import Layout
 from distributed_kd.learning.moving import Progress, number
 from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.maths.schedules import linear
@@ -42,25 +42,25 @@ class Trainable:
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in chosen)
         self._parameters = [*chosen.values(), *self._extra.parameters()]
-        self.flat = nn.Parameter(as_one_vector(self._parameters))
+        self.layout = Layout.of(network, self._parameters)
+        self.flat = nn.Parameter(self.layout.gathered(self._parameters))
         self._take(torch.zeros_like(self.flat))
         self._adam, self._row = Adam(self.flat.detach().unsqueeze(0), self.flat.grad.unsqueeze(0), [len(self.flat)]), 0
 
     def _take(self, gradient: Tensor) -> None:
         """Collect the gradients of all parameters in one vector [P]."""
         self.flat.grad = gradient
-        for parameter, place in _parts(self._parameters):
-            parameter.grad = gradient[place].view_as(parameter)
+        for parameter, place in zip(self._parameters, self.layout.views(gradient), strict=True):
+            parameter.grad = place
 
     @torch.no_grad()
     def move(self, flat: Tensor, gradient: Tensor, adam: Adam, row: int) -> None:
         """From now on live in vectors [P] of somebody else, who does the steps by a row of `adam`, with these moments."""
         flat.copy_(self.flat)
-        adam.restore(row, self.moments())
+        adam.restore(row, self._adam.moments(self._row))
         self._adam, self._row = adam, row
         self.flat = nn.Parameter(flat)
-        for parameter, place in _parts(self._parameters):
-            parameter.data = flat[place].view_as(parameter)
+        self.layout.let(self._parameters, flat)
         self._take(gradient)
 
     def learning_rate(self, progress: Progress) -> float | Tensor:
@@ -95,21 +95,21 @@ class Trainable:
         return self._adam.skipped(self._row)
 
     def moments(self) -> dict[str, Tensor]:
-        """Adam's own state: step 0-d, exp_avg and exp_avg_sq [P]; nothing before the first step."""
-        return self._adam.moments(self._row)
+        """A copy of Adam's own state: step 0-d, exp_avg and exp_avg_sq [P], parameter by parameter; nothing before the first
+        step."""
+        moments = self._adam.moments(self._row)
+        return {name: self.layout.in_order(value) if value.ndim else value.clone() for name, value in moments.items()}
 
     def state(self) -> State:
-        return {
-            "network": copied(self.network),
-            "extra": copied(self._extra),
-            "adam": {name: value.clone() for name, value in self.moments().items()},
-        }
+        return {"network": copied(self.network), "extra": copied(self._extra), "adam": self.moments()}
 
     def restore(self, state: State) -> None:
         """Go on from `state`. Raises RuntimeError where a shape does not fit."""
         refill(self.network, state["network"])
         refill(self._extra, state["extra"])
-        self._adam.restore(self._row, {name: torch.as_tensor(value) for name, value in state["adam"].items()})
+        moments = {name: torch.as_tensor(value) for name, value in state["adam"].items()}
+        laid = {name: self.layout.from_order(value) if value.ndim else value for name, value in moments.items()}
+        self._adam.restore(self._row, laid)
 
 
 def backward(loss: Tensor) -> None:
@@ -119,15 +119,6 @@ def backward(loss: Tensor) -> None:
             loss.backward()
     else:
         loss.backward()
-
-
-def _parts(parameters: Sequence[nn.Parameter]) -> Iterator[tuple[nn.Parameter, slice]]:
-    """Each parameter with its place in a vector of all."""
-    start = 0
-    for parameter in parameters:
-        end = start + parameter.numel()
-        yield parameter, slice(start, end)
-        start = end
 
 
 def selected(network: nn.Module, trainable: str) -> dict[str, nn.Parameter]:
@@ -148,13 +139,3 @@ def copied(network: nn.Module) -> dict[str, Tensor]:
 def refill(network: nn.Module, parameters: State) -> None:
     """Copy tensors or arrays, by name, into a network. Raises RuntimeError where a shape does not fit."""
     network.load_state_dict({name: torch.as_tensor(value) for name, value in parameters.items()})
-
-
-@torch.no_grad()
-def as_one_vector(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Lay parameters into one new vector [P], in their order, and make them views of it."""
-    parameters: Sequence[nn.Parameter] = list(parameters)
-    flat = torch.cat([parameter.reshape(-1) for parameter in parameters])
-    for parameter, place in _parts(parameters):
-        parameter.data = flat[place].view_as(parameter)
-    return flat

@@ -13,11 +13,9 @@ from torch import nn
 
 from distributed_kd.networks import to_flat
 from distributed_kd.networks.inputs import Flat
+from distributed_kd.networks.prepared import ONE_THREAD
 from distributed_kd.networks.q_network import QNetwork
 
-ONE_THREAD = 2**18
-"""Multiplications in one product up to which OpenBLAS, which NumPy uses, keeps to one thread. Beyond them it wakes one for
-each core and waits for all: where the cores are busy, 16 microseconds become milliseconds."""
 FEW = 16
 """Observations from which on a product that is larger goes to PyTorch, whose threads are set by who runs it; for fewer it is
 done in parts by NumPy. A layer of 256x256 takes, on one core of an AMD EPYC with AVX-512: for 8 observations 18 microseconds

@@ -1,23 +1,20 @@
 """Networks of linear layers and ReLU, several at once, each operation written straight into where its result belongs.
 
-A small network's forward and backward cost less time than what automatic differentiation does around them. Equal networks
-are one product [K, B, in] x [K, in, out] a layer; for those of other widths there is a product each.
+A small network's forward and backward cost less time than what automatic differentiation does around them. What lies
+between the layers is kept from update to update, and the operations on it are made ready once for each size of batch.
+Equal networks are one product a layer; for those of other widths there is a product each.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from distributed_kd.networks.prepared import Call, do, gated, product, rectified
 from distributed_kd.networks.q_network import QNetwork
-
-THIN = 8
-"""Inputs up to which the gradient of a weight [out, in] is faster got as its transpose, on a CPU: a product so narrow runs
-at a tenth of the speed, and the copy is small. Eight layers of 4 to 64, batch 64, on an AMD EPYC: 59 and 10 microseconds."""
-_Layer = tuple[Tensor, Tensor]
-"""Weight [K, out, in] and bias [K, 1, out] of a layer of K networks; without the K where there is one"""
 
 
 @dataclass(frozen=True, order=True)
@@ -30,9 +27,17 @@ class Sizes:
     def __bool__(self) -> bool:
         return bool(self.layers)
 
+    def cut(self, vector: Tensor) -> Iterator[Tensor]:
+        """The layers that lie in vectors [..., P], one behind the other, as views [..., out, in + 1], the bias last."""
+        start = 0
+        for fan_in, fan_out in self.layers:
+            end = start + fan_out * (fan_in + 1)
+            yield vector[..., start:end].unflatten(-1, (fan_out, fan_in + 1))
+            start = end
+
 
 class EqualNetworks:
-    """K networks of the same sizes, whose parameters are the rows of a matrix, layer by layer weight before bias."""
+    """K networks of the same sizes, whose parameters are the rows of a matrix, as `Sizes.cut` has them."""
 
     def __init__(self, sizes: Sizes, flat: Tensor, gradient: Tensor | None):
         """`flat` [K, P], of which as many columns are used as there are parameters; gradients go to `gradient` [K, P].
@@ -40,77 +45,121 @@ class EqualNetworks:
         Without it there is no `backward`.
         """
         self.count = len(flat)
-        layers, gradients = self._cut(sizes, flat), [] if gradient is None else self._cut(sizes, gradient)
-        self._dueling = _Dueling(layers, gradients) if sizes.dueling else None
-        if self._dueling:
-            layers[-2:] = [self._dueling.layer]
-            gradients[-2:] = [self._dueling.gradient]
-        self.outputs = layers[-1][0].shape[-2]
-        self._layers = [(bias, weight, weight.transpose(-1, -2)) for weight, bias in layers]
-        self._gradients = gradients
+        self.layers = self._cut(sizes, flat)
+        self.gradients = [] if gradient is None else self._cut(sizes, gradient)
+        self.before: list[Call] = []
+        self.behind: list[Call] = []
+        if sizes.dueling:
+            joined = _Dueling(self.layers[-2:], self.gradients[-2:])
+            self.layers[-2:], self.gradients[-2:] = [joined.layer], [joined.gradient]
+            self.before, self.behind = [joined.join], [joined.part]
+        self.inputs, self.outputs = self.layers[0].shape[-1] - 1, self.layers[-1].shape[-2]
 
-    def _cut(self, sizes: Sizes, rows: Tensor) -> list[_Layer]:
-        """The layers as views of the rows."""
-        layers, start = [], 0
-        for fan_in, fan_out in sizes.layers:
-            middle, end = start + fan_out * fan_in, start + fan_out * (fan_in + 1)
-            weight = rows[:, start:middle].view(self.count, fan_out, fan_in)
-            bias = rows[:, middle:end].view(self.count, 1, fan_out)
-            layers.append((weight[0], bias[0]) if self.count == 1 else (weight, bias))
-            start = end
-        return layers
-
-    def forward(self, inputs: Tensor, outputs: Tensor) -> list[Tensor]:
-        """From inputs [B, F] to outputs [K, B, A], which are filled; gives what `backward` needs."""
-        product = torch.addmm if self.count == 1 else torch.baddbmm
-        features = inputs if self.count == 1 else inputs.expand(self.count, -1, -1)
-        kept = [features]
-        if self._dueling:
-            self._dueling.join()
-        *hidden, last = self._layers
-        for bias, _, weight in hidden:
-            features = product(bias, features, weight).relu_()
-            kept.append(features)
-        product(last[0], features, last[2], out=outputs[0] if self.count == 1 else outputs)
-        return kept
-
-    def backward(self, kept: Sequence[Tensor], gradient: Tensor) -> None:
-        """Write the gradients of all parameters, from the loss's gradient [K, B, A] at the outputs."""
-        product, gradient = (torch.mm, gradient[0]) if self.count == 1 else (torch.bmm, gradient)
-        for place in reversed(range(len(kept))):
-            of_weight, of_bias = self._gradients[place]
-            if of_weight.shape[-1] <= THIN:
-                of_weight.copy_(product(kept[place].transpose(-1, -2), gradient).transpose(-1, -2))
-            else:
-                product(gradient.transpose(-1, -2), kept[place], out=of_weight)
-            torch.sum(gradient, -2, keepdim=True, out=of_bias)
-            if place:
-                # What a ReLU gave is 0 or above it: its sign is the ReLU's derivative.
-                gradient = product(gradient, self._layers[place][1]).mul_(kept[place].sign())
-        if self._dueling:
-            self._dueling.part()
+    def _cut(self, sizes: Sizes, rows: Tensor) -> list[Tensor]:
+        """The layers [K, out, in + 1]; without the K where there is one."""
+        return list(sizes.cut(_one_alone(rows)))
 
 
 class _Dueling:
     """The one layer that advantages and value are together: v + a - mean(a) is linear in the features too."""
 
-    def __init__(self, layers: Sequence[_Layer], gradients: Sequence[_Layer]):
+    def __init__(self, layers: Sequence[Tensor], gradients: Sequence[Tensor]):
         """The last two of the layers are those of the advantages and of the value, and so of the gradients, if there are."""
-        self._streams = list(zip(*layers[-2:], strict=True))
-        self._their_gradients = list(zip(*gradients[-2:], strict=True))
-        self.layer, self.gradient = (tuple(torch.empty_like(one) for one in layers[-2]) for _ in range(2))
-        self._parts = [(self.layer[0], self.gradient[0], -2), (self.layer[1], self.gradient[1], -1)]
+        self._streams, self._their_gradients = layers, gradients
+        self.layer, self.gradient = torch.empty_like(layers[0]), torch.empty_like(layers[0])
 
     def join(self) -> None:
         """Write the layer, of the parameters as they are now."""
-        for (whole, _, axis), (advantage, value) in zip(self._parts, self._streams, strict=True):
-            torch.sub(advantage, advantage.mean(axis, keepdim=True), out=whole).add_(value)
+        advantage, value = self._streams
+        torch.sub(advantage, advantage.mean(-2, keepdim=True), out=self.layer).add_(value)
 
     def part(self) -> None:
         """Write the gradients of both, of that of the layer."""
-        for (_, whole, axis), (advantage, value) in zip(self._parts, self._their_gradients, strict=True):
-            torch.sub(whole, whole.mean(axis, keepdim=True), out=advantage)
-            torch.sum(whole, axis, keepdim=True, out=value)
+        advantage, value = self._their_gradients
+        torch.sub(self.gradient, self.gradient.mean(-2, keepdim=True), out=advantage)
+        torch.sum(self.gradient, -2, keepdim=True, out=value)
+
+
+@dataclass(frozen=True)
+class _Depth:
+    """What all networks that go deeper give at one depth, one behind the other in one vector.
+
+    Each is closed by a row of ones, which the biases of its next layer are multiplied by.
+    """
+
+    all: Tensor
+    parts: dict[int, Tensor]
+    """by the place of the networks among all, [K, width + 1, B], without the K where there is one"""
+
+    @classmethod
+    def of(cls, members: Sequence[EqualNetworks], depth: int, rows: int, like: Tensor) -> "_Depth":
+        deeper = {place: one.layers[depth] for place, one in enumerate(members) if len(one.layers) > depth + 1}
+        shapes = [(*layer.shape[:-2], layer.shape[-2] + 1, rows) for layer in deeper.values()]
+        sizes = [math.prod(shape) for shape in shapes]
+        whole = like.new_ones(sum(sizes))
+        parts = (part.view(shape) for part, shape in zip(whole.split(sizes), shapes, strict=True))
+        return cls(whole, dict(zip(deeper, parts, strict=True)))
+
+    def without_ones(self, place: int) -> Tensor:
+        return self.parts[place][..., :-1, :]
+
+
+class _Pass:
+    """The way there and back of batches of one size: places for all that lies between, and the calls that fill them."""
+
+    def __init__(self, members: Sequence[EqualNetworks], rows: int):
+        like, counts = members[0].layers[0], [one.count for one in members]
+        self._members, self._deepest = members, max(len(one.layers) for one in members)
+        self._seen = like.new_ones((members[0].inputs + 1, rows))
+        ends = like.new_zeros((2, sum(counts), members[0].outputs, rows))
+        self.inputs = self._seen[:-1].t()
+        self.outputs, self.gradient = ends.transpose(-1, -2).unbind()
+        # The gradient at what a depth gives has the form of what it gives; the ones have none, and nobody asks for it.
+        self._ends, self._end_gradients = ([_one_alone(part) for part in of.split(counts)] for of in ends.unbind())
+        self._given, self._gradients = (
+            [_Depth.of(members, depth, rows, like) for depth in range(self._deepest - 1)] for _ in range(2)
+        )
+        self.layers = [
+            [depth.without_ones(place).transpose(-1, -2) for depth in self._given if place in depth.parts]
+            for place in range(len(members))
+        ]
+        self.there = [*(call for one in members for call in one.before), *self._forward()]
+        self.back = [*self._backward(), *(call for one in members for call in one.behind)]
+
+    def _forward(self) -> Iterator[Call]:
+        for depth in range(self._deepest):
+            for place, one in self._reaching(depth):
+                is_last = depth == len(one.layers) - 1
+                out = self._ends[place] if is_last else self._given[depth].without_ones(place)
+                yield product(one.layers[depth], self._features(depth, place), out)
+            if depth < self._deepest - 1:
+                yield rectified(self._given[depth].all)
+
+    def _backward(self) -> Iterator[Call]:
+        for depth in reversed(range(self._deepest)):
+            for place, one in self._reaching(depth):
+                if not one.gradients:
+                    continue
+                is_last = depth == len(one.layers) - 1
+                gradient = self._end_gradients[place] if is_last else self._gradients[depth].without_ones(place)
+                yield product(gradient, self._features(depth, place).transpose(-1, -2), one.gradients[depth])
+                if depth:
+                    weight = one.layers[depth][..., :-1].transpose(-1, -2)
+                    yield product(weight, gradient, self._gradients[depth - 1].without_ones(place))
+            if depth:
+                yield gated(self._gradients[depth - 1].all, self._given[depth - 1].all)
+
+    def _reaching(self, depth: int) -> Iterator[tuple[int, EqualNetworks]]:
+        return ((place, one) for place, one in enumerate(self._members) if depth < len(one.layers))
+
+    def _features(self, depth: int, place: int) -> Tensor:
+        """What a layer sees, its last row ones."""
+        return self._given[depth - 1].parts[place] if depth else self._seen
+
+
+def _one_alone(networks: Tensor) -> Tensor:
+    """[K, ...], without the K where there is one."""
+    return networks[0] if len(networks) == 1 else networks
 
 
 class PlainNetworks:
@@ -120,33 +169,52 @@ class PlainNetworks:
     """
 
     def __init__(self, members: Sequence[EqualNetworks]):
-        self._members, self._actions = tuple(members), members[0].outputs
-        self._counts = [one.count for one in members]
+        self._members = tuple(members)
+        self._passes: dict[int, _Pass] = {}
+        self._computed = 0
+        self._newest: _Pass | None = None
         # Autograd asks for a backward only where something wants a gradient.
         self._handle = torch.zeros((), requires_grad=True)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """[B, F] -> the outputs of all [K, B, A], in the order of the members."""
-        return _Through.apply(self._handle, self, *self.computed(inputs))
+        return _Through.apply(self._handle, self, self.computed(inputs))
+
+    @property
+    def computed_so_far(self) -> int:
+        """Forwards; a backward is that of the last one."""
+        return self._computed
+
+    @property
+    def layers(self) -> list[list[Tensor]]:
+        """What each hidden layer of each member gave in the last forward [K, B, H], without the K where there is one.
+
+        The next forward of a batch of this size writes over it.
+        """
+        return self._newest.layers
 
     @torch.no_grad()
-    def computed(self, inputs: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
-        """The same outputs, that no gradient leads back from, and of each member what came into each of its layers."""
+    def computed(self, inputs: Tensor) -> Tensor:
+        """The same outputs, that no gradient leads back from."""
         if torch.is_autocast_enabled(inputs.device.type):  # too small to gain from fewer digits
             with torch.autocast(inputs.device.type, enabled=False):
                 return self.computed(inputs)
-        outputs = inputs.new_empty((sum(self._counts), len(inputs), self._actions))
-        parts = outputs.split_with_sizes(self._counts)
-        return outputs, [one.forward(inputs, part) for one, part in zip(self._members, parts, strict=True)]
+        newest = self._passes.get(len(inputs))
+        if newest is None:
+            newest = self._passes[len(inputs)] = _Pass(self._members, len(inputs))
+        self._computed, self._newest = self._computed + 1, newest
+        newest.inputs.copy_(inputs)
+        do(newest.there)
+        return newest.outputs.clone(memory_format=torch.contiguous_format)
 
-    def backward(self, kept: list[list[Tensor]], gradient: Tensor) -> None:
-        """Write the gradients of all parameters, from the loss's gradient [K, B, A] at the outputs."""
+    @torch.no_grad()
+    def backward(self, gradient: Tensor) -> None:
+        """Write the gradients of all parameters, from the loss's gradient [K, B, A] at the outputs of the last forward."""
         if torch.is_autocast_enabled(gradient.device.type):
             with torch.autocast(gradient.device.type, enabled=False):
-                return self.backward(kept, gradient)
-        parts = gradient.split_with_sizes(self._counts)
-        for one, its, part in zip(self._members, kept, parts, strict=True):
-            one.backward(its, part)
+                return self.backward(gradient)
+        self._newest.gradient.copy_(gradient)
+        do(self._newest.back)
 
 
 class PlainNetwork:
@@ -159,16 +227,16 @@ class PlainNetwork:
 
     def __call__(self, observation: Tensor) -> Tensor:
         """[B, *input_shape] -> outputs [B, A] that no gradient leads back from."""
-        return self._all.computed(self._input(observation))[0][0]
+        return self._all.computed(self._input(observation))[0]
 
     def trace(self, observation: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """[B, *input_shape] -> outputs [B, A], and what each hidden layer gives; remembered for `backward`."""
-        outputs, self._kept = self._all.computed(self._input(observation))
-        return outputs[0], tuple(self._kept[0][1:])
+        """[B, *input_shape] -> outputs [B, A], and what each hidden layer gives, which the next call writes over."""
+        outputs = self(observation)
+        return outputs, tuple(self._all.layers[0])
 
     def backward(self, gradient: Tensor) -> None:
         """Write the gradients of all parameters, from the loss's gradient [B, A] at what `trace` gave last."""
-        self._all.backward(self._kept, gradient.unsqueeze(0))
+        self._all.backward(gradient.unsqueeze(0))
 
 
 def sizes_of(network: nn.Module) -> Sizes:
@@ -183,11 +251,13 @@ class _Through(Function):
     """Outputs that were computed already, and the way back from them."""
 
     @staticmethod
-    def forward(context, _: Tensor, networks: PlainNetworks, outputs: Tensor, kept: list[list[Tensor]]) -> Tensor:
-        context.networks, context.kept = networks, kept
+    def forward(context, _: Tensor, networks: PlainNetworks, outputs: Tensor) -> Tensor:
+        context.networks, context.computed = networks, networks.computed_so_far
         return outputs.view_as(outputs)
 
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[None, ...]:
-        context.networks.backward(context.kept, gradient)
-        return None, None, None, None
+        if context.computed != context.networks.computed_so_far:
+            raise RuntimeError("these outputs are not those of the last forward, and what led to them is gone")
+        context.networks.backward(gradient)
+        return None, None, None

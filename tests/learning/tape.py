@@ -4,10 +4,17 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from distributed_kd.networks import prepared
+
 READS = ("item", "tolist", "numpy", "cpu", "cuda", "to", "__bool__", "__float__", "__int__", "__index__", "__array__")
 """Methods of a tensor that wait for the device, or may: `to` where it names a device"""
 WAITS = ("_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "is_nonzero", "_unique2", "unique_dim", "equal")
 """Operations that wait for the device: reading a number, bringing one, and results whose size is known there alone"""
+
+
+def as_on_a_gpu(monkeypatch):
+    """Let PyTorch do all: what NumPy does is no operation that could be recorded."""
+    monkeypatch.setattr(prepared, "by_numpy", lambda *places: False)
 
 
 class WaitsForDevice(AssertionError):

@@ -17,7 +17,7 @@ from learning_samples import (
     trained,
     with_own_steps,
 )
-from tape import Tape, WaitsForDevice, without_waiting
+from tape import Tape, WaitsForDevice, as_on_a_gpu, without_waiting
 
 from distributed_kd.errors import ConfigurationError
 from distributed_kd.learning import adam
@@ -73,6 +73,7 @@ PEERS = {name: StudentConfig(loss="kl_q", temperature=1.0, td_weight=1.0, target
 @pytest.fixture(autouse=True)
 def _measured_often(monkeypatch):
     monkeypatch.setattr(of_learner, "MEASURE_EVERY", 3)
+    as_on_a_gpu(monkeypatch)
 
 
 def students_of(teacher):

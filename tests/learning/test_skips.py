@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from learning_samples import FIVE_STUDENTS, as_stored, batches, learner_of, to_bytes, trained
-from tape import Tape, without_waiting
+from tape import Tape, as_on_a_gpu, without_waiting
 
 from distributed_kd.errors import DivergedError
 from distributed_kd.learning.adam import Adam
@@ -22,6 +22,12 @@ OWN_REWARDS = StudentConfig(loss="kl_q", td_weight=1.0, target_update=1_000)
 WAYS = [{"together": "loop"}, {"together": "together"}]
 WAYS += [{**way, "recorder": Tape} for way in WAYS]
 NAMES = ["loop", "together", "loop recorded", "together recorded"]
+
+
+@pytest.fixture(autouse=True)
+def _recorded_as_on_a_gpu(request, monkeypatch):
+    if "recorded" in request.node.name:
+        as_on_a_gpu(monkeypatch)
 
 
 def made(way, students, teacher=FAR_TARGET, **more):

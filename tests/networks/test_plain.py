@@ -6,17 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributed_kd import networks
-from distributed_kd.learning.trainable import as_one_vector
+from distributed_kd.learning.layout import Layout
 from distributed_kd.network_config import HeadConfig, NetworkConfig
+from distributed_kd.networks import prepared
 from distributed_kd.networks.plain import EqualNetworks, PlainNetwork, PlainNetworks, sizes_of
 from distributed_kd.records import EnvSpec
 
 SPEC = EnvSpec("Numbers", (5,), "float32", 3)
 
 
+def layout_of(network):
+    return Layout.of(network, list(network.parameters()))
+
+
 def rows_of(members):
     """Equal networks as rows of a matrix with two columns of padding."""
-    flats = [torch.cat([one.detach().reshape(-1) for one in member.parameters()]) for member in members]
+    flats = [layout_of(member).laid([one.detach() for one in member.parameters()]) for member in members]
     return torch.nn.functional.pad(torch.stack(flats), (0, 2), value=7.0)
 
 
@@ -44,7 +49,7 @@ def test_outputs_and_gradients_are_those_of_automatic_differentiation(groups, ba
     (expected.sin() * weights).sum().backward()
     found = [row for gradient in gradients for row in gradient]
     for twin, row in zip(twins, found, strict=True):
-        its = torch.cat([one.grad.reshape(-1) for one in twin.parameters()])
+        its = layout_of(twin).laid([one.grad for one in twin.parameters()])
         torch.testing.assert_close(row[: len(its)], its)
         assert row[len(its) :].tolist() == [5.0, 5.0]  # what is no parameter is left alone
 
@@ -78,7 +83,7 @@ def test_one_network_by_itself_is_what_it_was(dueling):
     network, twin = (
         networks.build(NetworkConfig(hidden=(7, 6)), SPEC, 3, head=HeadConfig(dueling=dueling)) for _ in range(2)
     )
-    flat = as_one_vector(network.parameters())
+    flat = layout_of(network).gathered(list(network.parameters()))
     gradient = torch.zeros_like(flat)
     plain = PlainNetwork(network, flat, gradient)
     observation = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
@@ -90,16 +95,54 @@ def test_one_network_by_itself_is_what_it_was(dueling):
         torch.testing.assert_close(mine, theirs.detach())
     plain.backward(2 * outputs)
     expected.square().sum().backward()
-    torch.testing.assert_close(gradient, torch.cat([one.grad.reshape(-1) for one in twin.parameters()]))
+    torch.testing.assert_close(gradient, layout_of(twin).laid([one.grad for one in twin.parameters()]))
     flat.zero_()  # it is the network, not a copy of it
     assert not plain(observation).any()
 
 
 def test_small_networks_keep_all_digits_under_autocast():
     network = networks.build(NetworkConfig(hidden=(7,)), SPEC, 3)
-    flat = as_one_vector(network.parameters())
+    flat = layout_of(network).gathered(list(network.parameters()))
     plain = PlainNetwork(network, flat, torch.zeros_like(flat))
     observation = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
     expected = plain(observation)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(plain(observation), expected)
+
+
+@pytest.mark.parametrize("by_pytorch", [False, True])
+@pytest.mark.parametrize("hidden", [(300, 200), (16, 16)])
+def test_large_and_small_products_are_those_of_automatic_differentiation(monkeypatch, by_pytorch, hidden):
+    if by_pytorch:
+        monkeypatch.setattr(prepared, "by_numpy", lambda *places: False)
+    network, twin = (networks.build(NetworkConfig(hidden=hidden), SPEC, 3) for _ in range(2))
+    flat = layout_of(network).gathered(list(network.parameters()))
+    gradient = torch.zeros_like(flat)
+    plain = PlainNetwork(network, flat, gradient)
+    for rows in (64, 5, 64):  # a size of batch comes back to the places that it had
+        observation = torch.randn(rows, 5, generator=torch.Generator().manual_seed(rows))
+        outputs, expected = plain(observation), twin(observation)
+        torch.testing.assert_close(outputs, expected.detach())
+        plain.backward(2 * outputs)
+        twin.zero_grad()
+        expected.square().sum().backward()
+        torch.testing.assert_close(gradient, layout_of(twin).laid([one.grad for one in twin.parameters()]))
+
+
+def test_outputs_are_left_alone_by_the_next_forward():
+    network = networks.build(NetworkConfig(hidden=(4,)), SPEC)
+    plain = PlainNetwork(network, layout_of(network).gathered(list(network.parameters())))
+    first = plain(torch.ones(2, 5))
+    before = first.clone()
+    plain(torch.zeros(2, 5))
+    assert torch.equal(first, before)
+
+
+def test_there_is_no_way_back_behind_another_forward():
+    network = networks.build(NetworkConfig(hidden=(4,)), SPEC)
+    flat = rows_of([network])
+    plain = PlainNetworks([EqualNetworks(sizes_of(network), flat, torch.zeros_like(flat))])
+    outputs = plain(torch.ones(2, 5))
+    plain.computed(torch.zeros(2, 5))
+    with pytest.raises(RuntimeError, match="not those of the last forward"):
+        outputs.sum().backward()
