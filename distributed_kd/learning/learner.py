@@ -155,10 +155,8 @@ class Learner:
             mine = (own[name], self.teacher.lesson(own[name].observation).addressed_to(name)) if name in own else None
             logged[name] = self.students[name].learn(told, temperature, progress, measure, taught, mine)
         by_place = {(network, key): value for network, values in logged.items() for key, value in values.items()}
-        priority = None
-        if self._importance and learned.priority is not None:
-            priority = self._replicas.whole(learned.priority)
-        return Outcome(by_place, priority)
+        priority = learned.priority
+        return Outcome(by_place, None if priority is None else self._replicas.whole(priority))
 
     def _seen(self, steps: Steps, follow: bool = False) -> Steps:
         """Steps with observations as the networks see them; with `follow` they enter mean and deviation.

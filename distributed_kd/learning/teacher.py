@@ -41,7 +41,7 @@ class Importance:
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of an update: 0-d tensors to log, the priority [B] of each of its steps, None where none was learned.
+    """What came of an update: 0-d tensors to log, and the priority [B] of each of its steps, None where they have none.
 
     `lesson` is what is taught of the batch's observations, where the update came by it.
     """
@@ -134,7 +134,7 @@ class Teacher:
         logged = {"loss": loss.detach(), "grad_norm": norm, "q_mean": errors.q.mean()}
         shares = self._teaches is self.network and not (self._best or self.random)
         lesson = Lesson(steps.observation, errors.q, errors.layers) if shares else None
-        return Learned(logged, priority(errors.size), lesson)
+        return Learned(logged, priority(errors.size) if self._importance else None, lesson)
 
     def _draw_noise(self) -> None:
         if self.random:

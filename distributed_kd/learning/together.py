@@ -6,15 +6,14 @@ alone but for rounding.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from distributed_kd.learning.adam import Adam, known_finite
-from distributed_kd.learning.lesson import Lesson, Steps, brought
+from distributed_kd.learning.lesson import Lesson, Steps
 from distributed_kd.learning.moving import Progress, scalar
 from distributed_kd.learning.objective import Sight, Temperatures, Told
 from distributed_kd.learning.replicas import ALONE, Replicas
@@ -27,7 +26,7 @@ from distributed_kd.networks.plain import EqualNetworks, PlainNetworks, Sizes, s
 class Together:
     """Students whose parameters are the rows of one matrix [K, P], each padded with zeros, as are their gradients.
 
-    Padding has no gradient and stays 0. So norms and clips by row, and Adam over all rows, are one operation each.
+    Padding has no gradient and stays 0. So norms and clips by row, and Adam over rows of one rate, are one operation each.
     """
 
     def __init__(self, students: Mapping[str, Student], replicas: Replicas = ALONE):
@@ -39,15 +38,14 @@ class Together:
         flats = [one.trained.flat for one in ones]
         shape = len(ones), max(flat.numel() for flat in flats)
         self._flat, self._gradient = (torch.zeros(shape, device=flats[0].device) for _ in range(2))
-        # Adam with a rate of 1 moves this by what each student's own rate then scales.
-        self._moves = torch.zeros_like(self._flat)
         sizes = [flat.numel() for flat in flats]
-        self._adam = Adam(self._moves, self._gradient, sizes)
+        self._adam = Adam(self._flat, self._gradient, sizes)
         for row, (one, size) in enumerate(zip(ones, sizes, strict=True)):
             one.trained.move(self._flat[row, :size], self._gradient[row, :size], self._adam, row)
-        self._rates_told: tuple[float, ...] = ()
         self._limit = torch.tensor([one.trained.max_grad_norm for one in ones], device=self._flat.device)
         self._choirs, self._alone = self._parted()
+        # Automatic differentiation adds to the gradients that stand there; plain networks write over theirs.
+        self._adds_up = bool(self._alone) or not all(choir.is_plain for choir in self._choirs)
 
     @property
     def names(self) -> frozenset[str]:
@@ -81,7 +79,8 @@ class Together:
         """The update of each that was counted last, as `update`."""
         attempts: dict[str, Attempt] = {}
         losses = []
-        self._gradient.zero_()
+        if self._adds_up:
+            self._gradient.zero_()
         for choir in self._choirs:
             loss, of_each = choir.attempt(lesson, auto_temperature, progress, measure)
             losses += [] if loss is None else [loss]
@@ -115,21 +114,9 @@ class Together:
                 told = torch.stack([norm.add(losses.get(name, norm), alpha=0) for name, norm in each])
             finite = told < math.inf
         self._gradient.mul_((self._limit / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1))
-        self._moves.zero_()
-        self._adam.step(1.0, finite)
-        self._flat.addcmul_(self._moves, self._rates(progresses))
+        each = zip(self._students.values(), progresses, strict=True)
+        self._adam.step([one.trained.learning_rate(at) for one, at in each], finite)
         return norms
-
-    def _rates(self, progresses: Sequence[Progress]) -> Tensor:
-        """Learning rates [K, 1] now."""
-        rates = tuple(one.trained.learning_rate(at) for one, at in zip(self._students.values(), progresses, strict=True))
-        device = self._flat.device
-        if any(isinstance(rate, Tensor) for rate in rates):
-            return torch.stack([scalar(rate, device) for rate in rates]).unsqueeze(1)
-        if rates != self._rates_told:  # most stay as they are, and need be brought to the device once
-            self._rates_told = rates
-            (self._rates_there,) = brought([np.array(rates, np.float32)[:, None]], device)
-        return self._rates_there
 
 
 class Choir:
@@ -149,7 +136,8 @@ class Choir:
             row = rows.stop
         self._plain = PlainNetworks(members) if members else None
         self._input = ones[0].network.input
-        self._has_closed_form = not self._others and self._leader.objective.has_closed_form
+        self.is_plain = not self._others
+        self._has_closed_form = self.is_plain and self._leader.objective.has_closed_form
 
     def attempt(
         self, lesson: Lesson, auto_temperature: Tensor, progress: Progress, measure: bool

@@ -86,7 +86,7 @@ class Trainable:
         if not known_finite(progress, *told):
             finite = (norm < math.inf if len(told) == 1 else norm.add(loss.detach(), alpha=0) < math.inf).unsqueeze(0)
         gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
-        self._adam.step(self.learning_rate(progress), finite)
+        self._adam.step([self.learning_rate(progress)], finite)
         return norm
 
     @property

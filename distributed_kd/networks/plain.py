@@ -51,8 +51,9 @@ class EqualNetworks:
         self.behind: list[Call] = []
         if sizes.dueling:
             joined = _Dueling(self.layers[-2:], self.gradients[-2:])
-            self.layers[-2:], self.gradients[-2:] = [joined.layer], [joined.gradient]
-            self.before, self.behind = [joined.join], [joined.part]
+            self.layers[-2:], self.before = [joined.layer], [joined.join]
+            if self.gradients:
+                self.gradients[-2:], self.behind = [joined.gradient], [joined.part]
         self.inputs, self.outputs = self.layers[0].shape[-1] - 1, self.layers[-1].shape[-2]
 
     def _cut(self, sizes: Sizes, rows: Tensor) -> list[Tensor]:

@@ -104,7 +104,7 @@ def test_on_a_gpu_nothing_waits_to_know_what_is_skipped():
     flat, gradient = torch.zeros(2, 3), torch.ones(2, 3)
     adam = Adam(flat, gradient, [3, 2])
     finite = torch.tensor([True, False])
-    without_waiting(lambda: adam.step(0.5, finite))
+    without_waiting(lambda: adam.step([0.5, 0.5], finite))
     # Adam's first step is the rate, whatever the gradient.
     torch.testing.assert_close(flat, torch.tensor([[-0.5] * 3, [0.0] * 3]))
     assert [float(adam.moments(row)["step"]) for row in range(2)] == [1.0, 0.0]

@@ -98,7 +98,7 @@ def test_each_comes_to_the_values_of_a_chain_and_teaches_them(config, expected):
 def test_a_munchausen_error_worked_by_hand():
     # One step by hand, at a temperature of .1 and all actions alike: .1 * log(1/3) = -.109861, so that the action that ends
     # with .5 is worth .5 - .9 * .109861 = .401125.
-    teacher = Teacher(at_zero(), TeacherConfig(munchausen=0.9, munchausen_temperature=0.1))
+    teacher = Teacher(at_zero(), TeacherConfig(munchausen=0.9, munchausen_temperature=0.1), Importance(0.0, 0.0))
     one = batches(1, size=1)[0]
     one = dataclasses.replace(one, n_step_return=np.array([0.5], np.float32), discount=np.zeros(1, np.float32))
     learned = teacher.update(steps(one), 0.0)
@@ -130,7 +130,8 @@ def test_quantiles_lie_on_both_of_two_returns():
 
 def test_the_priority_of_a_distribution_is_its_loss():
     for config in (KINDS["c51"][0], KINDS["quantile"][0]):
-        learned = Teacher(network(**vars(config.head)), config).update(steps(batches(1)[0]), 0.0)
+        teacher = Teacher(network(**vars(config.head)), config, Importance(0.0, 0.0))
+        learned = teacher.update(steps(batches(1)[0]), 0.0)
         assert learned.priority.shape == (16,) and not learned.priority.requires_grad
         assert learned.priority.mean().item() == pytest.approx(learned.logged["loss"].item() + SMALLEST_PRIORITY, rel=1e-5)
         assert (learned.priority > 0).all()
