@@ -18,7 +18,7 @@ train: setup  ## the main job: CartPole, a teacher and four students
 	$(RUN) launch.py train
 
 test: setup lint  ## the everyday suite
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadgroup
 
 test-slow: setup  ## what takes longer: whole trainings, faults over many seeds
 	$(RUN) -m pytest -m slow

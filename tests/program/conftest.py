@@ -26,6 +26,13 @@ FILES = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole programs run one after the other, on one worker: each takes the cores of a small machine for itself."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("programs"))
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run that has come to its end, and what it printed."""
