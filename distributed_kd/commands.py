@@ -240,7 +240,9 @@ def _check(config, options: argparse.Namespace):
 
 def _run(parts, folder, runner, plan, restored=None) -> int:
     from distributed_kd.reports.live import Screen
+    from distributed_kd.reports.machine import machine
     from distributed_kd.reports.outcome import report
+    from distributed_kd.reports.report import write_page
     from distributed_kd.training.run import execute
 
     folder.lock()
@@ -249,7 +251,9 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
     print(f"run   {folder.path}", flush=True)
     with Screen(parts.config) as screen:
         summary, code = execute(parts, folder, runner, restored, screen.show)
+    folder.note_machine(machine())
     report(summary, folder, sys.stdout)
+    print(f"report    {write_page(folder.path, f'python launch.py report {folder.path}')}")
     return code
 
 
@@ -258,6 +262,7 @@ COMMANDS = {
     "compare": compare,
     "resume": resume,
     "evaluate": queries.evaluate,
+    "report": queries.report,
     "dataset": queries.dataset,
     "networks": queries.show_networks,
     "presets": queries.list_presets,

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import NDArray
 
 from distributed_kd.maths.performance import performance_profile
 from distributed_kd.reports.curves import KEEPS
@@ -16,6 +18,8 @@ from distributed_kd.reports.svg import COLOURS, FAINT, INK, MARKERS, drawn
 SIZE = 5.4, 3.5
 LOWEST, HIGHEST = -0.5, 2.0
 """Normalised scores that a picture goes to at most; what lies beyond is drawn at its edge"""
+COLUMNS = 4
+"""Of a legend"""
 LINES = 7
 """Students in a picture of lines: of more, the best and the worst"""
 
@@ -27,10 +31,13 @@ def against_size(groups: Sequence[Group]) -> Html:
         axes = _score_axes(figure, groups)
         axes.set_xscale("log")
         _students(axes, groups, lambda one: one.share)
-        _front(axes, groups, lambda one: one.share)
         axes.set_xlabel("parameters, share of the teacher’s (log scale)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda share, _: f"{share * 100:g} %")
-        axes.xaxis.set_minor_formatter(lambda *_: "")
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, 0.5 * high), max(high, 1.15))
+        _front(axes, groups, lambda one: one.share)
 
     return drawn(draw, SIZE, f"Normalised score against size. {_in_words(groups, _size_in_words)}",
                  "Score against size; bars are 95 % intervals, the line is the Pareto front.")  # fmt: skip
@@ -40,7 +47,7 @@ def against_time(groups: Sequence[Group]) -> Html:
     """Score against microseconds per decision."""
 
     def draw(figure) -> None:
-        axes = _score_axes(figure, groups)
+        axes = _score_axes(figure, groups, named_at=0.5)
         _students(axes, groups, lambda one: one.microseconds)
         for place, group in enumerate(groups):
             axes.plot([group.teacher.microseconds], [1.0], marker="*", markersize=10, color=_colour(place), linestyle="none")
@@ -61,16 +68,16 @@ def learning_curves(group: Group) -> Html | None:
 
     def draw(figure) -> None:
         axes = figure.add_subplot()
-        figure.subplots_adjust(left=0.13, right=0.98, top=0.97, bottom=0.32)
-        for place, name in reversed(list(enumerate(("teacher", *names)))):
+        figure.subplots_adjust(left=0.13, right=0.98, top=0.97)
+        random = [mean for one in curves for _, mean in one.get("random", ()) if not math.isnan(mean)]
+        if random:
+            axes.axhline(np.mean(random), color=FAINT, linewidth=1, linestyle=":", label="random")
+        for place, name in reversed(list(enumerate(("teacher", *names)))):  # the teacher over the others
             steps, returns = read_off(curves, name)
             colour = INK if name == "teacher" else _colour(place - 1)
             axes.plot(steps, returns.mean(0), color=colour, linewidth=2.0 if name == "teacher" else 1.3, label=name)
             if len(curves) > 1:
-                axes.fill_between(steps, returns.min(0), returns.max(0), color=colour, alpha=0.13, linewidth=0)
-        random = [mean for one in curves for _, mean in one.get("random", ()) if not math.isnan(mean)]
-        if random:
-            axes.axhline(np.mean(random), color=FAINT, linewidth=1, linestyle=":", label="random")
+                axes.fill_between(steps, returns.min(0), returns.max(0), color=colour, alpha=0.1, linewidth=0)
         axes.set_xlabel("environment steps")
         axes.set_ylabel("mean return")
         axes.xaxis.set_major_formatter(thousands)
@@ -115,15 +122,15 @@ def profile(group: Group) -> Html | None:
     if not students:
         return None
     low, high = _limits(students)
-    taus = np.linspace(max(low, 0.0), high, 61)
+    taus = np.linspace(max(low, 0.0), high, 101)
     profiles = [(one, *performance_profile([one.scores], taus)) for one in students]
 
     def draw(figure) -> None:
         axes = figure.add_subplot()
-        figure.subplots_adjust(left=0.13, right=0.98, top=0.97, bottom=0.32)
-        for place, (one, share, under, over) in enumerate(profiles):
-            axes.plot(taus, share, color=_colour(place), label=one.policy)
-            axes.fill_between(taus, under, over, color=_colour(place), alpha=0.1, linewidth=0)
+        figure.subplots_adjust(left=0.13, right=0.98, top=0.97)
+        for place, (one, share, under, over) in reversed(list(enumerate(profiles))):
+            axes.step(taus, share, where="post", color=_colour(place), label=one.policy)
+            axes.fill_between(taus, under, over, step="post", color=_colour(place), alpha=0.08, linewidth=0)
         axes.axvline(KEEPS, color=FAINT, linewidth=1, linestyle="--")
         axes.set_xlabel("normalised score τ")
         axes.set_ylabel("share of runs above τ")
@@ -166,12 +173,14 @@ def _limits(students: Sequence[Standing]) -> tuple[float, float]:
     return max(low, LOWEST) - 0.03, min(high, HIGHEST) + 0.03
 
 
-def _score_axes(figure, groups: Sequence[Group]):
+def _score_axes(figure, groups: Sequence[Group], named_at: float = 0.95):
+    """Axes of normalised scores; the teacher's line is named at that share of their width."""
     axes = figure.add_subplot()
-    figure.subplots_adjust(left=0.13, right=0.97, top=0.94, bottom=0.16 if len(groups) == 1 else 0.3)
+    figure.subplots_adjust(left=0.13, right=0.97, top=0.95, bottom=0.15)
     axes.set_ylim(*_limits([one for group in groups for one in group.students]))
     axes.axhline(1.0, color=FAINT, linewidth=1, linestyle="--")
-    axes.text(0.0, 1.0, " teacher", color=FAINT, va="bottom", fontsize=8, transform=axes.get_yaxis_transform())
+    axes.text(named_at, 1.0, "teacher", color=FAINT, va="bottom", ha="center", fontsize=8,
+              transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_ylabel("normalised score: 0 random, 1 teacher")
     return axes
 
@@ -192,7 +201,7 @@ def _students(axes, groups: Sequence[Group], of) -> None:
 
 
 def _front(axes, groups: Sequence[Group], of, teacher: bool = False) -> None:
-    """A stair through the students that no other beats in both, each named."""
+    """A stair through the students that no other beats in both, each named where there is room."""
     low, high = axes.get_ylim()
     students = [one for group in groups for one in (*group.students, *([group.teacher] if teacher else []))]
     students = [one for one in students if not (math.isnan(one.score) or math.isnan(of(one))) and of(one) > 0]
@@ -204,10 +213,15 @@ def _front(axes, groups: Sequence[Group], of, teacher: bool = False) -> None:
         return
     at, scores = [of(one) for one in front], np.clip([one.score for one in front], low, high)
     axes.step(at, scores, where="post", color=FAINT, linewidth=1.2, zorder=1)
-    for number, (x, y, one) in enumerate(zip(at, scores, front, strict=True)):
-        if not one.is_teacher:
-            axes.annotate(one.network or one.policy, (x, y), (0, -14 if number % 2 else 8), textcoords="offset points",
-                          ha="center", fontsize=8)  # fmt: skip
+    places = axes.transAxes.inverted().transform(axes.transData.transform(np.column_stack([at, scores])))
+    named: list[NDArray] = []
+    for place, x, y, one in zip(places, at, scores, front, strict=True):
+        if one.is_teacher or any(np.abs(place - other)[0] < 0.17 and np.abs(place - other)[1] < 0.08 for other in named):
+            continue
+        named.append(place)
+        is_right, is_high = place[0] > 0.85, place[1] > 0.93
+        axes.annotate(one.network or one.policy, (x, y), (-6 if is_right else 6, -10 if is_high else 4), fontsize=8,
+                      textcoords="offset points", ha="right" if is_right else "left")  # fmt: skip
 
 
 def _bar(axes, one: Standing, place: int, ends: tuple[float, float]) -> None:
@@ -217,10 +231,13 @@ def _bar(axes, one: Standing, place: int, ends: tuple[float, float]) -> None:
 
 
 def _legend_below(axes) -> None:
+    """What the lines are called, in rows under the axis; the one drawn last comes first."""
     handles, labels = axes.get_legend_handles_labels()
     labels = [label if len(label) <= 22 else f"{label[:21]}…" for label in labels]
-    axes.legend(handles[::-1], labels[::-1], loc="upper center", bbox_to_anchor=(0.46, -0.18), ncols=3,
-                borderaxespad=0, columnspacing=1.2, handlelength=1.4)  # fmt: skip
+    height = axes.figure.get_figheight()
+    axes.figure.subplots_adjust(bottom=(0.55 + 0.18 * math.ceil(len(labels) / COLUMNS)) / height)
+    axes.legend(handles[::-1], labels[::-1], loc="lower left", bbox_to_anchor=(0.0, 0.0), ncols=COLUMNS, borderaxespad=0.3,
+                bbox_transform=axes.figure.transFigure, columnspacing=1.2, handlelength=1.4)  # fmt: skip
 
 
 def _in_words(groups: Sequence[Group], words) -> str:

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,23 +18,42 @@ from distributed_kd.reports.sizes import BYTES
 from distributed_kd.reports.standings import Group, answer
 from distributed_kd.storage.files import make_folder, replace_file, storage_errors, strict_json
 
+PAGE = "report.html"
 FORMULA = ("=", "+", "-", "@", "\t")
 """What a spreadsheet would take for a formula, at the beginning of a text"""
+
+
+logger = logging.getLogger(__name__)
 
 
 def write_report(folders: Sequence[Path], out: Path, command: str = "") -> list[Path]:
     """Write report.html, report.csv and report.json on all runs at or below the folders into the folder `out`.
 
-    `command` is what was typed for it. Gives the files. Raises ConfigurationError where there is no run, StorageError where
-    nothing can be written.
+    `command` is what was typed for it. Gives the files. What of a run cannot be read is told in the report, and warned of.
+    Raises ConfigurationError where there is no run, StorageError where nothing can be written.
     """
-    runs, unreadable = read_runs(folders)
-    groups = [Group.of(env, label, members) for (env, label), members in grouped(runs).items()]
-    texts = {
-        "report.html": html(groups, unreadable, command),
+    groups, unreadable = _read(folders)
+    return _written(out, {
+        PAGE: html(groups, unreadable, command),
         "report.csv": as_csv(groups),
         "report.json": f"{strict_json(as_plain(groups, unreadable, command), indent=1)}\n",
-    }
+    })  # fmt: skip
+
+
+def write_page(folder: Path, command: str) -> Path:
+    """Write report.html on one run into its own folder; gives the file. Raises as `write_report`."""
+    (page,) = _written(folder, {PAGE: html(*_read([folder]), command)})
+    return page
+
+
+def _read(folders: Sequence[Path]) -> tuple[list[Group], list[Unreadable]]:
+    runs, unreadable = read_runs(folders)
+    for line in (*(one.why for one in unreadable), *(line for run in runs for line in run.wrong)):
+        logger.warning("warning: %s", line)
+    return [Group.of(env, label, members) for (env, label), members in grouped(runs).items()], unreadable
+
+
+def _written(out: Path, texts: Mapping[str, str]) -> list[Path]:
     with storage_errors("the report could not be written", out):
         make_folder(out)
         for name, text in texts.items():

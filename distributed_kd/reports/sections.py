@@ -1,9 +1,10 @@
-"""The sections of a report, out of groups of runs: what is told, in which order. How each looks is in the modules of charts."""
+"""The sections of a report, out of groups of runs: what is told, in which order. Pictures are in the modules of charts."""
 
 import math
 from collections.abc import Sequence
 
 from distributed_kd.reports.charts import against_size, against_time, by_loss, learning_curves, profile
+from distributed_kd.reports.insights import insights
 from distributed_kd.reports.markup import Html, element, joined, table
 from distributed_kd.reports.page import charts, section
 from distributed_kd.reports.reported import Reported, Unreadable
@@ -26,7 +27,7 @@ def _card(env: str, groups: Sequence[Group]) -> Html:
     for group in groups:
         sentence, note = answer(group)
         prefix = f"{group.label}: " if len(groups) > 1 else ""
-        told += [element("p", prefix, sentence), *([element("p", note, class_="note")] if note else [])]
+        told += [element("p", prefix, sentence, class_="said"), *([element("p", note, class_="note")] if note else [])]
     return element("div", element("h2", env), *told, class_="answer")
 
 
@@ -47,6 +48,7 @@ def environment(place: str, env: str, groups: Sequence[Group]) -> Html:
         standings_table(groups),
         joined([element("h3", "Losses and temperatures"), compared]) if compared else None,
         joined([element("h3", "Over runs"), profiles]) if profiles else None,
+        *(insights(group) for group in groups),
     )
 
 
@@ -73,7 +75,7 @@ def _about(groups: Sequence[Group]) -> Html:
     how = (
         "Score: (student − random) / (teacher − random), the interquartile mean over runs. Agreement: how often the student "
         "picks the teacher’s action; gap-weighted: each state by the gap between the teacher’s two best actions. Bytes are "
-        "those of float32 parameters. ◀ marks the answer. A heading sorts."
+        "those of float32 parameters. Behind a loss stands its temperature; ◀ marks the answer. A heading sorts."
     )
     return joined([*(element("p", line) for line in lines), element("p", how, class_="note")])
 

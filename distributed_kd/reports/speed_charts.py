@@ -69,6 +69,7 @@ def _picture(chart: _Chart, lines: list, group: Group) -> Html:
         axes.set_title(chart.title)
         axes.set_xlabel(unit)
         axes.set_ylim(0, 1.05 if chart.is_share else None)
+        axes.locator_params(nbins=4)
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}" if chart.is_share else thousands(share))
         if any(label for _, label, _, _ in lines):
             axes.legend(loc="best", handlelength=1.2, borderaxespad=0.2)

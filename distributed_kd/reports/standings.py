@@ -1,4 +1,4 @@
-"""How each policy of a group of runs stands: its size, score, speed and agreement over the runs, and the answer they come to."""
+"""How each policy of a group of runs stands: size, score, speed and agreement over its runs, and the answer they come to."""
 
 import math
 from collections.abc import Sequence
@@ -128,7 +128,7 @@ def _teacher(runs: Sequence[Reported]) -> Standing:
     steps, seconds, reached = _until(runs, "teacher")
     return Standing(
         policy="teacher",
-        network=believed.text(first.config.teacher.network.label),
+        network=_network(first.config.teacher),
         loss=teacher_loss(runs),
         temperature="",
         parameters=parameters,
@@ -156,7 +156,7 @@ def _student(runs: Sequence[Reported], name: str) -> Standing:
     steps, seconds, reached = _until(having, name)
     return Standing(
         policy=name,
-        network=believed.text(config.network.label) if config else "",
+        network=_network(config) if config else "",
         loss=students[0]["loss"],
         temperature=_temperature(config) if config else "",
         parameters=students[0]["parameters"],
@@ -181,6 +181,12 @@ def _over_episodes(run: Reported, student: dict) -> tuple[float, float]:
         return NAN, NAN
     low, high = (normalised_score(end, random, teacher) for end in student["return_ci95"])
     return low, high
+
+
+def _network(policy) -> str:
+    """16x16 for a plain perceptron; the kind and its widths for every other network."""
+    label = believed.text(policy.network.label)
+    return label.removeprefix("mlp ").replace(" ", "x") if policy.network.kind == "mlp" else label
 
 
 def _temperature(student) -> str:
@@ -208,7 +214,7 @@ def _mean(values: Sequence[float]) -> float:
 def answer(group: Group) -> tuple[str, str]:
     """The answer in a sentence, and what must be known to read it."""
     best = group.best
-    mean, low, high, random = group.returns
+    mean, low, _, random = group.returns
     if math.isnan(mean) or best is None:
         return "Nothing was scored yet.", ""
     if not mean > random:
@@ -231,4 +237,7 @@ def answer(group: Group) -> tuple[str, str]:
     twins = sum(one.parameters == best.parameters and one.score >= KEEPS for one in group.students) - 1
     of_that_size = sum(one.parameters == best.parameters for one in group.students)
     others = f" {twins + 1} of {of_that_size} students of that size keep as much." if twins > 0 else ""
-    return sentence, f"Student {best.policy}; {of}.{others}{unfinished}"
+    poor = (
+        " The teacher itself is not told apart from chance, so shares of its score say little." if not low > random else ""
+    )
+    return sentence, f"Student {best.policy}; {of}.{others}{poor}{unfinished}"

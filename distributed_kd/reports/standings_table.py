@@ -15,11 +15,11 @@ def standings_table(groups: Sequence[Group]) -> Html:
     """A row for each policy of the groups of one environment; the answers are marked."""
     several = len(groups) > 1
     headings = [
-        *(["runs"] if several else []), "policy", "network", "loss", "temperature", "parameters", "share", "bytes",
-        "score, IQM", "95 % interval", "agreement", "gap-weighted", "µs a decision", f"steps to {UNTIL}",
+        *(["runs"] if several else []), "policy", "network", "loss", "parameters", "share", "bytes", "score, IQM",
+        "95 % interval", "agreement", "gap-weighted", "µs a decision", f"steps to {UNTIL}",
         f"seconds to {UNTIL}",
     ]  # fmt: skip
-    words = {"runs", "policy", "network", "loss", "temperature"}
+    words = {"runs", "policy", "network", "loss"}
     head = [
         element("th", element("button", one, type="button"), scope="col", class_="text" if one in words else None)
         for one in headings
@@ -38,8 +38,7 @@ def _row(group: Group, one: Standing) -> list[Html]:
     return [
         element("th", name, scope="row", data_value=one.policy),
         _text(one.network),
-        _text(one.loss),
-        _text(one.temperature),
+        _text(f"{one.loss} ({one.temperature})" if one.temperature else one.loss),
         _number(one.parameters, ",.0f"),
         _cell(percent(one.share) if not math.isnan(one.share) else DASH, one.share),
         _number(one.bytes, ",.0f"),

@@ -1,7 +1,7 @@
-"""A drawing of matplotlib's as a piece of a page: its text stays text, its colours follow the page's, its style needs no CSS.
+"""A drawing of matplotlib's as a piece of a page: its text stays text, its colours are the page's, its style needs no CSS.
 
-The page's Content-Security-Policy allows no style of an element's own, so matplotlib's become attributes; what the colours are
-is in `assets/report.css`. What is drawn lives in the modules that draw.
+The page's Content-Security-Policy allows no style of an element's own, so matplotlib's become attributes; what the colours
+are is in `assets/report.css`. What is drawn lives in the modules that draw.
 """
 
 import io
@@ -40,6 +40,7 @@ STYLE = {
     "axes.axisbelow": True,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # else matplotlib measures every text to find a place for it
     "axes.formatter.useoffset": False,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
