@@ -20,12 +20,9 @@ def odd_file(place: Path, env_steps: int) -> Path:
     env = '[env]\nid = "odd_envs:Odd-v0"\nkwargs = { fault = "raise once", fault_at = 61 }\n'
     path = run_file(place, env_steps, env)
     # Nobody but the rollouts is to meet the fault: the evaluation at the end plays fewer steps.
-    text = (
-        path.read_text()
-        .replace("[rollouts]", "[rollouts]\nenv_faults = 0")
-        .replace("every_seconds = 0.2", "every_seconds = 0")
-    )
-    path.write_text(text)
+    for old, new in (("[rollouts]", "[rollouts]\nenv_faults = 0"), ("every_seconds = 0.2", "every_seconds = 0"),
+                     ("samples_per_insert = 4.0", "samples_per_insert = 2.0")):  # fmt: skip
+        path.write_text(path.read_text().replace(old, new))
     return path
 
 
