@@ -18,7 +18,9 @@ distributed_kd: one run trains a DQN teacher and a family of small students, and
 usage: python launch.py COMMAND [...]
 
   train [PRESET | FILE.toml] [--KEY VALUE ...] [--out DIR]   train a teacher and its students; no preset means cartpole
+  compare FILE... --out DIR [--seeds N] [--grid KEY=A,B ...] the same over seeds, files and values, and the report
   resume DIR [--KEY VALUE ...]                               go on from the newest good checkpoint of a run
+  report DIR... [--out DIR]                                  report.html, .csv and .json from runs, finished or not
   evaluate RUN --policy NAME [--episodes N] [--video DIR]    play full greedy episodes with saved weights
   dataset RUN --states N --out FILE.npz                      draw a fixed set of states, for train --data FILE.npz
   networks [PRESET | FILE.toml] [--json]                     what each network of a run costs, before it is trained
@@ -72,3 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             told = InternalError(f"{type(error).__name__}: {text}. That is a fault of the program; --debug shows where")
         print(f"error: {told}", file=sys.stderr)
         return told.exit_code
+
+
+if __name__ == "__main__":  # the runs of a comparison are started so
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """The words behind a command: its own options, those of the run file, and which run file is meant."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from distributed_kd import presets, run_file
@@ -14,12 +15,12 @@ class Parser(argparse.ArgumentParser):
         raise ConfigurationError(f"{message}. See {self.prog} --help")
 
 
-def split(words: list[str], command: str) -> tuple[argparse.Namespace, list[str]]:
-    """The options of the command itself, and what is left for the run file."""
+def split(words: list[str], command: str, also: Sequence[str] = ()) -> tuple[argparse.Namespace, list[str]]:
+    """The options of the command itself, `also` those of it alone, each with a value; and what is left for the run file."""
     parser = Parser(prog=f"python launch.py {command}", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--allow-env-import", action="store_true")
-    taking = ("--out", "--address", "--runner", "--data", "--chaos")
+    taking = ("--out", "--address", "--runner", "--data", "--chaos", *also)
     for option in taking:
         parser.add_argument(option, choices=("ray", "inline") if option == "--runner" else None)
     own, flags = [], []

@@ -4,6 +4,7 @@ Those that only look at something are in `queries.py`.
 """
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,20 @@ RUN_OPTIONS = """\
   --debug                     show the traceback of an error
 """
 
+COMPARE_OPTIONS = """\
+  FILE ...                    presets and run files, each one run with every seed
+  --out DIR                   the comparison's folder; the same command again goes on there
+  --seeds N                   with the seeds 0 to N - 1 (default: 5)
+  --grid KEY=A,B,... ...      each file once for every value of a key of the run file, or with several keys for every
+                              combination, such as students.tiny.temperature=0.01,0.1,auto replay.batch_size=32,64
+  --at-once N                 at most so many runs at a time (default: as many as the machine, or the cluster, holds)
+"""
+
+COMPARED = """\
+Every run is one of `train`, in a folder of its own below DIR. One that fails is told of and ends no other. Ctrl-C or
+SIGTERM ends all with a checkpoint each. Keys of the run file are for all runs; defaults are those of the first file.
+"""
+
 EXAMPLES = """\
 Examples:
   python launch.py train cartpole --seed 1 --replay.capacity 50000
@@ -45,16 +60,11 @@ def train(words: list[str]) -> int:
     from distributed_kd.flags import parse_run
     from distributed_kd.storage.checkpoints import check_unused
     from distributed_kd.storage.run_folder import RunFolder, default_name, unused
-    from distributed_kd.training.given import keep_teachers, lines, read_given, with_teachers_network
-    from distributed_kd.training.parts import Parts
-    from distributed_kd.training.preflight import check_networks
+    from distributed_kd.training.given import keep_teachers, lines
 
     config = parse_run(flags, tables, "python launch.py train")
-    config, spec, runner, plan = _check(config, options)
-    given = read_given(config, spec)
-    config = with_teachers_network(config, given)
-    parts = Parts(config, spec, given.teachers, given.starts)
-    check_networks(parts)
+    parts, given, runner, plan = _ready(config, options)
+    config = parts.config
     if config.checkpoint.to:
         check_unused(config.checkpoint.to)
     name = default_name(config.env.id, label(Path(source)) if is_file else source, config.seed, time.time())
@@ -62,7 +72,7 @@ def train(words: list[str]) -> int:
     with RunFolder.create(path, run_file.encode(config)) as folder:
         folder.note_command(typed)
         keep_teachers(folder, given)
-        return _run(parts, folder, runner, [*lines(given, config), *plan])
+        return _run(parts, folder, runner, [*lines(given, config), *(plan.lines(config) if plan else [])])
 
 
 def resume(words: list[str]) -> int:
@@ -108,13 +118,90 @@ def resume(words: list[str]) -> int:
             folder.write_config(run_file.encode(config))
         folder.note_command(typed)
         print(f"resuming from {restored.path}")
-        return _run(parts, folder, runner, plan, restored)
+        return _run(parts, folder, runner, plan.lines(config) if plan else [], restored)
+
+
+def compare(words: list[str]) -> int:
+    """`compare FILE... --out DIR [--seeds N] [--grid KEY=A,B ...] [--at-once N] [--KEY VALUE ...]`."""
+    command = shlex.join(["python", "launch.py", "compare", *words])
+    from distributed_kd.comparing.asked import read_asked
+
+    asked = read_asked(words)
+    options = asked.options
+    if options.help:
+        tables = tables_of(asked.sources[0])[0] if asked.sources else {}
+        extra = f"{COMPARE_OPTIONS}{RUN_OPTIONS}\n{COMPARED}"
+        return print_help("python launch.py compare FILE... --out DIR", tables, extra)
+    from distributed_kd.comparing.driver import drive
+    from distributed_kd.comparing.folder import Comparison
+    from distributed_kd.comparing.outcome import told
+    from distributed_kd.comparing.screen import Screen
+    from distributed_kd.comparing.trial import Trial
+    from distributed_kd.comparing.variants import variants_of
+
+    comparison = Comparison.at(Path(options.out), variants_of(asked), asked.seeds, options.runner)
+    options.runner = comparison.runner
+    # One seed of all files after the other: what is there early can be compared.
+    trials = [Trial(comparison, variant, seed) for seed in range(asked.seeds) for variant in comparison.variants]
+    room, gpus = _shared(trials, options)
+    with comparison.lock():
+        comparison.make(command, asked.grid)
+        print(f"compare   {comparison.path}", flush=True)
+        with Screen(trials) as screen:
+            code = drive(trials, room, asked.at_once, _for_each_run(options), gpus, screen.tell)
+        return told(trials, comparison.path, command, code)
+
+
+def _shared(trials, options: argparse.Namespace):
+    """What the runs of a comparison share, all checked as `train` does: the machines, and the names of this one's GPUs."""
+    from distributed_kd.comparing.room import Need, Room
+    from distributed_kd.training.plan import gpus_here, make_plan, node_here
+    from distributed_kd.training.preflight import memory_here, replay_bytes
+
+    waiting = {trial.variant.label: trial.variant for trial in trials if not trial.is_over}
+    ready = {name: _ready(variant.config, options) for name, variant in waiting.items()}
+    nodes = [node_here()]
+    if options.address and ready:
+        from distributed_kd.training.connection import nodes_at
+
+        nodes = nodes_at(options.address)
+    needs = {}
+    for name, (parts, _, runner, _) in ready.items():
+        bundles = make_plan(parts.config, nodes).bundles if runner.name == "ray" else [{"CPU": 1.0}]
+        needs[name] = Need(bundles, replay_bytes(parts.config, parts.spec))
+    for trial in trials:
+        trial.need = needs.get(trial.variant.label, trial.need)
+    return Room(nodes, None if options.address else memory_here()), [] if options.address else gpus_here()
+
+
+def _for_each_run(options: argparse.Namespace) -> list[str]:
+    """The options that every run of a comparison is started with."""
+    given = [("--runner", options.runner), ("--address", options.address), ("--chaos", options.chaos)]
+    words = [word for name, value in given if value is not None for word in (name, value)]
+    return [*words, "--allow-env-import"] if options.allow_env_import else words
+
+
+def _ready(config, options: argparse.Namespace):
+    """A new run as far as it comes before its folder is made: its parts, what it is given, the loop and the plan, if any.
+
+    Raises RunError for all that can be told before anything is started.
+    """
+    from distributed_kd.training.given import read_given, with_teachers_network
+    from distributed_kd.training.parts import Parts
+    from distributed_kd.training.preflight import check_networks
+
+    config, spec, runner, plan = _check(config, options)
+    given = read_given(config, spec)
+    parts = Parts(with_teachers_network(config, given), spec, given.teachers, given.starts)
+    check_networks(parts)
+    return parts, given, runner, plan
 
 
 def _check(config, options: argparse.Namespace):
     """Everything that can be told before anything is started: the environment, and the machine where it is ours.
 
-    Gives the run as it holds with its set of states, if it has one, the environment's spec, the loop and the plan.
+    Gives the run as it holds with its set of states, if it has one, the environment's spec, the loop and, where Ray is to be
+    started here, the plan.
     """
     from distributed_kd.training.chaos import CALM, Chaos
     from distributed_kd.training.plan import plan_here
@@ -137,10 +224,10 @@ def _check(config, options: argparse.Namespace):
         if config.data.file:
             from distributed_kd.training import data_set, offline
 
-            return data_set.taught_by_its_run(config, spec), spec, offline.RUNNER, []
+            return data_set.taught_by_its_run(config, spec), spec, offline.RUNNER, None
         from distributed_kd.training import inline
 
-        return config, spec, inline.RUNNER, []
+        return config, spec, inline.RUNNER, None
     from distributed_kd.training.on_ray import runner
 
     if options.address and chaos.rpc:
@@ -148,13 +235,14 @@ def _check(config, options: argparse.Namespace):
         raise ConfigurationError(Problem("options exclude each other", "chaos", options.chaos, why, "Drop one"))
     if options.address:
         check_address(options.address)
-    plan = [] if options.address else plan_here(config).lines(config)
-    return config, spec, runner(options.address, chaos), plan
+    return config, spec, runner(options.address, chaos), None if options.address else plan_here(config)
 
 
 def _run(parts, folder, runner, plan, restored=None) -> int:
     from distributed_kd.reports.live import Screen
+    from distributed_kd.reports.machine import machine
     from distributed_kd.reports.outcome import report
+    from distributed_kd.reports.report import write_page
     from distributed_kd.training.run import execute
 
     folder.lock()
@@ -163,14 +251,18 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
     print(f"run   {folder.path}", flush=True)
     with Screen(parts.config) as screen:
         summary, code = execute(parts, folder, runner, restored, screen.show)
+    folder.note_machine(machine())
     report(summary, folder, sys.stdout)
+    print(f"report    {write_page(folder.path, f'python launch.py report {folder.path}')}")
     return code
 
 
 COMMANDS = {
     "train": train,
+    "compare": compare,
     "resume": resume,
     "evaluate": queries.evaluate,
+    "report": queries.report,
     "dataset": queries.dataset,
     "networks": queries.show_networks,
     "presets": queries.list_presets,

@@ -34,8 +34,11 @@ def ended_with_us() -> Iterator[None]:
     mark = secrets.token_hex(16)
     told = {MARK: mark, TITLES_APART: "1"}
     before = {name: os.environ.get(name) for name in told}
-    # In a session of its own: what a terminal sends to the driver is not for it.
-    watcher = subprocess.Popen([sys.executable, "-I", "-S", __file__, mark], stdin=subprocess.PIPE, start_new_session=True)
+    # In a session of its own: what a terminal sends to the driver is not for it. Without the mark of whoever has started us:
+    # where that one is killed too, and we with it, there must be someone left who ends what we have started.
+    unmarked = {name: value for name, value in os.environ.items() if name != MARK}
+    words = [sys.executable, "-I", "-S", __file__, mark]
+    watcher = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True, env=unmarked)
     os.environ.update(told)
     try:
         yield

@@ -1,6 +1,7 @@
 """The commands that train nothing, one function each: they look at a run, a run file or the machine."""
 
 import argparse
+import shlex
 import textwrap
 from pathlib import Path
 
@@ -39,6 +40,28 @@ def evaluate(words: list[str]) -> int:
     video = Path(asked.video) if asked.video else None
     played = play_saved(folder, config, spec, asked.policy, asked.episodes, asked.seed, video)
     print_played(asked.policy, asked.seed, played, asked.json)
+    return 0
+
+
+def report(words: list[str]) -> int:
+    """`report DIR... [--out DIR]`."""
+    parser = Parser(
+        prog="python launch.py report",
+        description="Write report.html, report.csv and report.json from runs that are finished, stopped or still going on.",
+    )
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="the folder of a run, or one that holds several")
+    parser.add_argument(
+        "--out", metavar="DIR", help="where to (default: into DIR; of several, into the folder you stand in)"
+    )
+    asked = parser.parse_args(words)
+    if "" in (*asked.folders, asked.out):
+        raise ConfigurationError(Problem("no value", "DIR", "''", "it names no folder", "Give a folder, such as runs"))
+    from distributed_kd.reports.report import write_report
+
+    folders = [Path(folder) for folder in asked.folders]
+    out = Path(asked.out) if asked.out else folders[0] if len(folders) == 1 else Path()
+    for path in write_report(folders, out, f"python launch.py report {shlex.join(words)}"):
+        print(path)
     return 0
 
 

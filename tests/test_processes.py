@@ -56,13 +56,20 @@ def test_what_a_driver_leaves_at_an_end_of_its_own_is_let_be():
 
 
 def test_a_watcher_ends_with_the_block_and_leaves_no_mark(monkeypatch):
-    watchers = []
+    watchers, environments = [], []
     popen = subprocess.Popen
-    monkeypatch.setattr(leftovers.subprocess, "Popen", lambda *a, **k: watchers.append(popen(*a, **k)) or watchers[-1])
+
+    def start(*words, **about):
+        environments.append(about["env"])
+        watchers.append(popen(*words, **about))
+        return watchers[-1]
+
+    monkeypatch.setattr(leftovers.subprocess, "Popen", start)
     monkeypatch.setenv(MARK, "of the one that started us")
     with ended_with_us():
         assert os.environ[MARK] != "of the one that started us"
         assert watchers[0].poll() is None
+        assert MARK not in environments[0], "whoever ends us would end our watcher first, and what we started would stay"
     assert watchers[0].returncode == 0
     assert os.environ[MARK] == "of the one that started us"
 

@@ -1,6 +1,9 @@
-"""What is said of scores: a share of the teacher's, an interval, a robust mean. How they are measured lives elsewhere."""
+"""What is said of scores: a share of the teacher's, an interval, a robust mean. How they are measured lives elsewhere.
 
-from collections.abc import Sequence
+What is told of methods beside each other (profiles, who is better how often, what is missing) is in `performance.py`.
+"""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,22 +61,48 @@ def interquartile_ci95(values: ArrayLike, seed: int = 0, resamples: int = 2000) 
     return float(low), float(high)
 
 
+def stratified_ci95(
+    scores: Sequence[ArrayLike],
+    aggregate: Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]],
+    seed: int = 0,
+    resamples: int = 2000,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The 95 % interval of any aggregate over tasks, by the stratified bootstrap.
+
+    scores: for each task [N_t], normalised, so that tasks can stand together; N_t may differ. A resample draws each task's
+    runs among themselves, so a task that is harder than another is no spread. `aggregate` takes the tasks, each [R, N_t],
+    where a row is one resample, and gives [R], or [R, T] for T numbers at once. Gives (low, high), numbers or [T].
+    ValueError where there is no task, or one is empty or not flat. Agarwal et al. 2021, 2108.13264.
+    """
+    samples = tasks_of(scores)
+    draws = np.random.default_rng(seed).spawn(len(samples))
+    drawn = [sample[draw.integers(sample.size, size=(resamples, sample.size))]
+             for sample, draw in zip(samples, draws, strict=True)]  # fmt: skip
+    low, high = np.percentile(aggregate(drawn), (2.5, 97.5), axis=0)
+    return low, high
+
+
+def tasks_of(scores: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:
+    """The runs' scores of each task as an array; ValueError where there is no task, or one is empty or not flat."""
+    if not len(scores):
+        raise ValueError("what is told over tasks needs at least one task")
+    return [_sample(task) for task in scores]
+
+
 def interquartile_over_tasks(
     scores: Sequence[ArrayLike], seed: int = 0, resamples: int = 2000
 ) -> tuple[float, float, float]:
-    """The interquartile mean over all runs of several tasks, and its 95 % interval by the stratified bootstrap.
+    """The interquartile mean over all runs of several tasks, and its 95 % interval as in `stratified_ci95`.
 
-    scores: for each task [N_t], normalised, so that tasks can stand together; N_t may differ. A resample draws each task's
-    runs among themselves, so a task that is harder than another is no spread. Gives (mean, low, high). ValueError where
-    there is no task, or one is empty or not flat. Agarwal et al. 2021, 2108.13264.
+    scores: for each task [N_t], normalised. Gives (mean, low, high). ValueError where there is no task, or one is empty or
+    not flat. Agarwal et al. 2021, 2108.13264.
     """
-    if not scores:
-        raise ValueError("an interquartile mean over tasks needs at least one task")
-    samples, draws = [_sample(task) for task in scores], np.random.default_rng(seed).spawn(len(scores))
-    drawn = [sample[draw.integers(sample.size, size=(resamples, sample.size))]
-             for sample, draw in zip(samples, draws, strict=True)]  # fmt: skip
-    low, high = np.percentile(stats.trim_mean(np.concatenate(drawn, axis=1), QUARTILE, axis=1), (2.5, 97.5))
-    return interquartile_mean(np.concatenate(samples)), float(low), float(high)
+
+    def pooled(tasks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return stats.trim_mean(np.concatenate(tasks, axis=-1), QUARTILE, axis=-1)
+
+    low, high = stratified_ci95(scores, pooled, seed, resamples)
+    return float(pooled(tasks_of(scores))), float(low), float(high)
 
 
 def paired_difference(

@@ -5,8 +5,9 @@ How they got there is the journal's matter (`training/journal.py`), how they are
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from distributed_kd.errors import CheckpointError, Problem
 from distributed_kd.reports.shown import measured
@@ -16,41 +17,61 @@ KEEPS = 0.95
 
 Curve = list[tuple[int, float]]
 """(environment steps, mean return) of one evaluation after the other"""
+Evaluated = tuple[int, dict[str, float]]
+"""Environment steps, and the mean return of each policy then"""
+Read = TypeVar("Read")
+
+
+def read_lines(path: Path, understood: Callable[[dict], Read]) -> list[Read]:
+    """What `understood` makes of each line of a metrics.jsonl; [] without such a file.
+
+    A damaged last line is what a crash leaves and is passed over; CheckpointError tells of any other.
+    """
+    found: list[Read] = []
+    for number, line in enumerate(lines := path.read_bytes().splitlines() if path.is_file() else [], 1):
+        try:
+            found.append(understood(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            if number == len(lines):
+                break
+            why, fix = f"line {number} is damaged, {type(error).__name__}: {error}", "Remove that line"
+            raise CheckpointError(Problem("the metrics cannot be read", "path", path, why, fix)) from error
+    return found
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
     """The evaluations in a metrics.jsonl as a curve for each policy, the random one among them; {} without such a file.
 
-    A resumed run goes back to its checkpoint: what was evaluated at the same or later steps before is not of this run
-    any more. A damaged last line is what a crash leaves and is passed over; CheckpointError tells of any other.
+    Raises CheckpointError as `read_lines`.
     """
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    evaluations: list[tuple[int, dict[str, float]]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            evaluation = _evaluation(line)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            if number == len(lines):
-                break
-            why, fix = f"line {number} is damaged, {type(error).__name__}: {error}", "Remove that line"
-            raise CheckpointError(Problem("the metrics cannot be read", "path", path, why, fix)) from error
+    return curves_of(read_lines(path, evaluation_in))
+
+
+def curves_of(evaluations: Iterable[Evaluated | None]) -> dict[str, Curve]:
+    """A curve for each policy.
+
+    A resumed run goes back to its checkpoint: what was evaluated at the same or later steps before is not of this run
+    any more.
+    """
+    kept: list[Evaluated] = []
+    for evaluation in evaluations:
         if evaluation:
-            while evaluations and evaluations[-1][0] >= evaluation[0]:
-                evaluations.pop()
-            evaluations.append(evaluation)
+            while kept and kept[-1][0] >= evaluation[0]:
+                kept.pop()
+            kept.append(evaluation)
     curves: dict[str, Curve] = defaultdict(list)
-    for env_steps, returns in evaluations:
+    for env_steps, returns in kept:
         for name, mean in returns.items():
             curves[name].append((env_steps, mean))
     return dict(curves)
 
 
-def _evaluation(line: bytes) -> tuple[int, dict[str, float]] | None:
+def evaluation_in(line: dict) -> Evaluated | None:
     """Steps and mean returns in a line of metrics; None in one that tells of other things."""
-    told = json.loads(line).get("evaluation")
+    told = line.get("evaluation")
     if told is None:
         return None
-    returns = {name: measured(score["return_mean"]) for name, score in told.items() if isinstance(score, dict)}
+    returns = {name: float(measured(score["return_mean"])) for name, score in told.items() if isinstance(score, dict)}
     return int(told["env_steps"]), returns
 
 

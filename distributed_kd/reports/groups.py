@@ -1,12 +1,13 @@
-"""Finished runs in their groups: those of one environment and label differ in nothing but the seed.
+"""Runs in their groups: those of one environment and label differ in nothing but the seed.
 
-What is told of a group is in `tables.py` and `comparison.py`.
+What is told of a group is in `tables.py` and `comparison.py`; runs that are not finished, or damaged, in `reported.py`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
@@ -14,33 +15,20 @@ from distributed_kd.data_config import BehaviourConfig
 from distributed_kd.errors import ConfigurationError, Problem
 from distributed_kd.maths.statistics import interquartile_mean
 from distributed_kd.policy_config import LEARN
-from distributed_kd.reports.curves import read_curves, steps_to_keep
+from distributed_kd.reports.curves import Curve, read_curves, steps_to_keep
 from distributed_kd.reports.shown import measured, percent
 from distributed_kd.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A run that came to its end, as its folder tells of it."""
+class Run:
+    """A run as its folder tells of it."""
 
     folder: RunFolder
     config: RunConfig
     summary: dict
     steps: dict[str, int | None]
     """environment steps to 95 % of the teacher's score, by policy that has a curve; None = never"""
-
-    @classmethod
-    def read(cls, folder: RunFolder) -> "Finished | None":
-        """The run in a folder; None where it is not finished. Raises RunError where a file of it cannot be read."""
-        summary = folder.read_summary()
-        if not summary or summary["status"] != "finished":
-            return None
-        # Not checked again: it ran, and an older run's keys need not be those of today.
-        config, _ = run_file.read(run_file.read_toml(folder.config_file))
-        steps = steps_to_keep(summary, read_curves(folder.metrics_file))
-        if not config.teacher.learns:
-            steps.pop("teacher", None)  # it was there from the start
-        return cls(folder, config, summary, steps)
 
     @property
     def env(self) -> str:
@@ -90,8 +78,34 @@ class Finished:
         return {student["parameters"] for student in self.summary["students"].values()}
 
 
+@dataclass(frozen=True)
+class Finished(Run):
+    """A run that came to its end."""
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> "Finished | None":
+        """The run in a folder; None where it is not finished. Raises RunError where a file of it cannot be read."""
+        summary = folder.read_summary()
+        if not summary or summary["status"] != "finished":
+            return None
+        config = config_of(folder)
+        return cls(folder, config, summary, steps_of(config, summary, read_curves(folder.metrics_file)))
+
+
 Groups = dict[tuple[str, str], list[Finished]]
 """Runs by environment and label"""
+Told = TypeVar("Told", bound=Run)
+
+
+def config_of(folder: RunFolder) -> RunConfig:
+    """Its run file, not checked again: it ran, and an older run's keys need not be those of today. Raises RunError."""
+    return run_file.read(run_file.read_toml(folder.config_file))[0]
+
+
+def steps_of(config: RunConfig, summary: Mapping, curves: Mapping[str, Curve]) -> dict[str, int | None]:
+    """As `Run.steps`; a teacher that does not learn was there from the start, and has none."""
+    steps = steps_to_keep(summary, curves)
+    return steps if config.teacher.learns else {name: one for name, one in steps.items() if name != "teacher"}
 
 
 def label_of(name: str) -> str:
@@ -111,21 +125,27 @@ def finished(folders: Iterable[Path]) -> Groups:
     Raises ConfigurationError where there is none, RunError where a file of a run cannot be read.
     """
     folders = list(folders)
-    runs = []
-    for config in sorted({file for folder in folders for file in folder.glob("**/config.toml")}):
-        run = Finished.read(RunFolder.open(config.parent))
-        if run:
-            runs.append(run)
+    runs = [run for folder in folders_of_runs(folders) if (run := Finished.read(RunFolder.open(folder)))]
     if not runs:
         where = ", ".join(map(str, folders))
         raise ConfigurationError(Problem("no finished run", "folders", where, "nothing to tell of", "Train one first"))
-    groups: Groups = defaultdict(list)
+    return grouped(runs)
+
+
+def folders_of_runs(folders: Iterable[Path]) -> list[Path]:
+    """Every folder at or below these that holds a run's config.toml, each once."""
+    return sorted({file.parent for folder in folders for file in folder.glob("**/config.toml")})
+
+
+def grouped(runs: Iterable[Told]) -> dict[tuple[str, str], list[Told]]:
+    """Runs by environment and label, in a group by seed."""
+    groups: dict[tuple[str, str], list[Told]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (run.env, run.label, run.summary["seed"])):
         groups[run.env, run.label].append(run)
     return dict(groups)
 
 
-def student_names(runs: Sequence[Finished]) -> list[str]:
+def student_names(runs: Sequence[Run]) -> list[str]:
     """Every student of a group: largest first, of one size the best first."""
     scores: dict[str, list[float]] = defaultdict(list)
     sizes: dict[str, int] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from distributed_kd.reports.curves import Curve
 from distributed_kd.reports.picture import COLOURS
@@ -38,16 +39,21 @@ def draw_curves(groups: Mapping[str, Sequence[Curves]], path: Path) -> None:
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
 
 
+def read_off(runs: Sequence[Curves], name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """One policy's returns [R, S] of all runs at the same steps [S], up to the end of the shortest run."""
+    last = min(run[name][-1][0] for run in runs)
+    steps = np.unique([step for run in runs for step, _ in run[name] if step <= last])
+    return steps, np.array([np.interp(steps, *zip(*run[name], strict=True)) for run in runs])
+
+
 def _panel(axes, runs: Sequence[Curves]) -> None:
     names = [name for name in runs[0] if name != "random" and all(name in run for run in runs)]
     # The teacher last, over the others.
     colours = {
         name: colour for name, colour in zip((n for n in names if n != "teacher"), COLOURS * len(names), strict=False)
     }
-    last = min(run[names[0]][-1][0] for run in runs) if names else 0
     for name in sorted(names, key=lambda one: one == "teacher"):
-        steps = np.unique([step for run in runs for step, _ in run[name] if step <= last])
-        returns = np.array([np.interp(steps, *zip(*run[name], strict=True)) for run in runs])
+        steps, returns = read_off(runs, name)
         label = CONTROL.sub("", name) + (f", {len(runs)} seeds" if name == "teacher" and len(runs) > 1 else "")
         colour = colours.get(name, TEACHER)
         axes.plot(steps, returns.mean(0), color=colour, linewidth=1.6 if name == "teacher" else 1.0, label=label)

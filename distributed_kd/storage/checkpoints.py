@@ -122,6 +122,11 @@ def load_newest(where: Path | str) -> Checkpoint:
     raise CheckpointError(Problem("no checkpoint to start from", "path", where, why, fix), *skipped)
 
 
+def has_some(where: Path | str) -> bool:
+    """Whether anything was committed there, whole or not. Raises RunError where the place cannot be read."""
+    return bool(_in_order(_committed(open_place(where), where)))
+
+
 def check_unused(url: str) -> None:
     """Raise ConfigurationError where something stands at a URL that is, or was to be, a checkpoint: another run's, perhaps.
 

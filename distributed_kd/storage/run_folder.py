@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -102,6 +102,11 @@ class RunFolder:
         return self.path / "commands.txt"
 
     @property
+    def machine_file(self) -> Path:
+        """What the run was started on."""
+        return self.path / "machine.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.path / "lock"
 
@@ -179,6 +184,15 @@ class RunFolder:
         with storage_errors("the command could not be noted", self.commands_file), self.commands_file.open("a") as file:
             file.write(f"{line}\n")
 
+    def note_machine(self, machine: Mapping[str, str]) -> None:
+        """Put machine.json in place, atomically; raises StorageError."""
+        with storage_errors("the machine could not be noted", self.machine_file):
+            replace_file(self.machine_file, f"{strict_json(machine, indent=2)}\n".encode())
+
+    def read_machine(self) -> dict[str, object]:
+        """machine.json, empty where there is none; raises CheckpointError where it is damaged."""
+        return self._read(self.machine_file, "the machine cannot be read", "Remove it") or {}
+
     def write_summary(self, summary: dict[str, object]) -> None:
         """Put summary.json in place, atomically, as strict JSON: NaN and infinities are null; raises StorageError."""
         with storage_errors("the summary could not be written", self.summary_file):
@@ -186,16 +200,20 @@ class RunFolder:
 
     def read_summary(self) -> dict[str, object] | None:
         """summary.json, or None where the run has not written one; raises CheckpointError where it is damaged."""
+        return self._read(self.summary_file, "the summary cannot be read", "Remove it: the end of the run writes it anew")
+
+    @staticmethod
+    def _read(path: Path, what: str, fix: str) -> dict[str, object] | None:
         try:
-            summary = json.loads(self.summary_file.read_bytes())
-            if not isinstance(summary, dict):
+            told = json.loads(path.read_bytes())
+            if not isinstance(told, dict):
                 raise ValueError("it is no table")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
-            why, fix = " ".join(str(error).split()), "Remove it: the end of the run writes it anew"
-            raise CheckpointError(Problem("the summary cannot be read", "path", self.summary_file, why, fix)) from error
-        return summary
+            why = " ".join(str(error).split())
+            raise CheckpointError(Problem(what, "path", path, why, fix)) from error
+        return told
 
 
 def _holder(text: str) -> str:

@@ -75,6 +75,12 @@ def nodes() -> list[Node]:
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in resources]
 
 
+def nodes_at(address: str) -> list[Node]:
+    """The machines of the cluster at an address; raises RayError where it cannot be joined."""
+    with joined(address):
+        return nodes()
+
+
 def object_store_use() -> int:
     """Bytes that lie in the cluster's object stores now, those of other runs on it too."""
     there, free = ray.cluster_resources(), ray.available_resources()

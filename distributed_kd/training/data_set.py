@@ -60,10 +60,18 @@ def draw(folder: RunFolder, config: RunConfig, spec: EnvSpec, states: int, seed:
             raise ConfigurationError(
                 Problem("no replay", "from", origin, "the run learned from a set of states itself", "Use --from teacher")
             )
-        there = _drawn([_ring(spec, shard) for shard in of_each(replay)], states, random)
+        there = replayed(replay, spec, states, random)
     else:
         there = _played(parts, config, checkpoint.parts["learner"], states, random)
     return DataSet(np.ascontiguousarray(there), config.env.id, str(folder.path.resolve()))
+
+
+def replayed(replay: State, spec: EnvSpec, states: int, random: np.random.Generator) -> NDArray:
+    """What a network sees in so many different steps of a replay, as a checkpoint holds it; [states, *input_shape].
+
+    Raises ConfigurationError where there are not so many.
+    """
+    return _drawn([_ring(spec, shard) for shard in of_each(replay)], states, random)
 
 
 def _ring(spec: EnvSpec, shard: State) -> Ring:

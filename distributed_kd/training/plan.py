@@ -142,7 +142,18 @@ def no_gpu(config: RunConfig) -> Problem:
 
 def plan_here(config: RunConfig) -> Plan:
     """The plan for this machine."""
-    return make_plan(config, [Node(cores(), torch.cuda.device_count())])
+    return make_plan(config, [node_here()])
+
+
+def node_here() -> Node:
+    """This machine."""
+    return Node(cores(), torch.cuda.device_count())
+
+
+def gpus_here() -> list[str]:
+    """The names of this machine's GPUs, as CUDA_VISIBLE_DEVICES knows them."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return seen.split(",") if seen else [str(number) for number in range(torch.cuda.device_count())]
 
 
 def cores() -> int:

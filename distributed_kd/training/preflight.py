@@ -31,11 +31,16 @@ def check_device(config: RunConfig) -> None:
 
 def check_memory(config: RunConfig, spec: EnvSpec) -> None:
     """Raise ResourceError where this machine has less memory than the replay's rows take."""
-    of_one, capacity, there = Ring(spec, 1).nbytes, config.replay.capacity, memory_here()
-    if of_one * capacity > there:
-        why = f"its rows take {of_one * capacity / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f}"
-        fix = f"Set --replay.capacity {there // (2 * of_one)}, half of the machine, or less"
+    capacity, needed, there = config.replay.capacity, replay_bytes(config, spec), memory_here()
+    if needed > there:
+        why = f"its rows take {needed / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f}"
+        fix = f"Set --replay.capacity {there * capacity // (2 * needed)}, half of the machine, or less"
         raise ResourceError(Problem("too little memory", "replay.capacity", capacity, why, fix))
+
+
+def replay_bytes(config: RunConfig, spec: EnvSpec) -> int:
+    """Bytes that the replay's rows take once all are there."""
+    return Ring(spec, 1).nbytes * config.replay.capacity
 
 
 def memory_here() -> int:

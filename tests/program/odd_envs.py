@@ -37,6 +37,10 @@ class Odd(gym.Env):
                 raise RuntimeError("the engine stalled\nat its second line")
             if self.fault == "no number":
                 reward = float("nan")
+            broken = Path(__file__).with_suffix(".broken")
+            if self.fault == "raise once" and broken.exists():  # once for all runs together: who finds it takes it away
+                broken.unlink()
+                raise RuntimeError("the engine stalled")
             hung = Path(__file__).with_suffix(".hung")
             if self.fault == "hang once" and not hung.exists():
                 hung.touch()

@@ -135,7 +135,9 @@ def test_presets(capsys):
         assert f" {name} {presets.describe(name)} " in f" {' '.join(page.split())} "  # a long one takes two lines
 
 
-@pytest.mark.parametrize("words", [["presets"], ["train", "--help"], ["evaluate", "--help"], ["dataset", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["presets"], ["train", "--help"], ["compare", "--help"], ["evaluate", "--help"], ["dataset", "--help"]]
+)
 def test_what_needs_no_ray_does_not_load_it(words, tmp_path):
     code = (
         "import sys, contextlib; from distributed_kd.cli import main\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from distributed_kd.errors import CheckpointError
-from distributed_kd.storage.checkpoints import load_newest, save
+from distributed_kd.storage.checkpoints import has_some, load_newest, save
 from distributed_kd.storage.state_format import decode, encode, safetensors_chunks
 
 DTYPES = st.sampled_from(["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"])
@@ -107,6 +107,15 @@ def test_what_cannot_be_stored_is_named_and_nothing_is_written(tmp_path: Path, s
     with pytest.raises(TypeError, match=path):
         save(tmp_path, 1, {"p": state}, {}, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_has_some_once_one_is_committed(tmp_path: Path):
+    for where in (tmp_path / "folder", f"file://{tmp_path}/url"):
+        assert not has_some(where)
+        save(where, 1, {"learner": {}}, {}, keep=1)
+        assert has_some(where)
+    (tmp_path / "torn" / "step-3.tmp-0").mkdir(parents=True)
+    assert not has_some(tmp_path / "torn")
 
 
 def test_bad_arguments_are_refused(tmp_path: Path):

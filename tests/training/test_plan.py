@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from distributed_kd.config import LearnerConfig, ReplayConfig, RolloutsConfig, RunConfig
 from distributed_kd.data_config import ElasticConfig
 from distributed_kd.errors import ResourceError
 from distributed_kd.student_config import StudentConfig
-from distributed_kd.training.plan import Node, make_plan
+from distributed_kd.training.plan import Node, gpus_here, make_plan
 
 
 def config(actors=2, device="auto"):
@@ -166,3 +167,11 @@ def test_the_plan_in_words():
 def test_shares_of_lanes_are_told():
     some = replace(config(), rollouts=RolloutsConfig(actors=2, envs_per_actor=5))
     assert any("2 x 0.25 CPU: 5 lanes each, 50% driven" in line for line in make_plan(some, [Node(2, 0)]).lines(some))
+
+
+def test_gpus_are_called_as_whoever_started_us_calls_them(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus_here() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5e1f")
+    assert gpus_here() == ["3", "GPU-5e1f"]
