@@ -70,4 +70,5 @@ def disagreement_chart(found: Sequence[Disagreement], gaps: NDArray[np.float64],
 
 def disagreement_table(found: Sequence[Disagreement]) -> Html:
     rows = [[element("th", one.policy, scope="row"), percent(one.share), percent(one.gap_weighted)] for one in found]
-    return table(("student", "acts otherwise in", "weighted by the gap"), rows, label="Disagreement")
+    return table(("student", "acts otherwise in", "weighted by the gap"), rows, words=("student",),
+                 label="Disagreement")  # fmt: skip

@@ -1,6 +1,6 @@
 """HTML out of plain values: whatever is no `Html` yet is text, and is escaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
 from distributed_kd.reports.believed import UNSEEN
@@ -31,9 +31,20 @@ def plain(value: object) -> str:
     return escape(UNSEEN.sub("", str(value)), quote=True)
 
 
-def table(headings: Sequence[object], rows: Iterable[Sequence[object]], **attributes: object) -> Html:
-    """A table that scrolls sideways where the page is narrow; a cell is text or an element <td> or <th> of its own."""
-    head = element("thead", element("tr", *(_cell("th", one, scope="col") for one in headings)))
+def lines(texts: Iterable[str]) -> Html:
+    """Text of several lines, for an element that keeps them."""
+    return Html("\n".join(plain(text) for text in texts))
+
+
+def table(
+    headings: Sequence[object], rows: Iterable[Sequence[object]], words: Collection[str] = (), **attributes: object
+) -> Html:
+    """A table that scrolls sideways where the page is narrow; a cell is text or an element <td> or <th> of its own.
+
+    Under the headings `words` stand words, which are read from the left.
+    """
+    cells = (_cell("th", one, scope="col", class_="text" if one in words else None) for one in headings)
+    head = element("thead", element("tr", *cells))
     body = element("tbody", *(element("tr", *(_cell("td", one) for one in row)) for row in rows))
     label = attributes.pop("label", None)
     return element("div", element("table", head, body, **attributes), class_="wide", tabindex="0", role="region",

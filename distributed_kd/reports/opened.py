@@ -11,8 +11,10 @@ from torch import nn
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
+from distributed_kd.networks import parameter_count
 from distributed_kd.records import EnvSpec, State
 from distributed_kd.replay.shards import of_each
+from distributed_kd.reports.sizes import BYTES
 from distributed_kd.rollouts.policies import Policies
 from distributed_kd.storage.checkpoints import Checkpoint, load_newest
 from distributed_kd.storage.run_folder import RunFolder
@@ -20,6 +22,7 @@ from distributed_kd.storage.sources import policy_parameters, saved_normal
 from distributed_kd.training import data_set
 from distributed_kd.training.fitting import check_fits
 from distributed_kd.training.given import parts_of
+from distributed_kd.training.parts import Parts
 from distributed_kd.training.preflight import check_run
 
 STATES, IMAGES = 1000, 300
@@ -49,6 +52,7 @@ def open_run(folder: RunFolder) -> Opened:
     _check_here(folder, config)
     spec = check_run(config, allow_env_import=False)
     parts = parts_of(folder, config, spec)
+    _check_size(parts)
     checkpoint = load_newest(folder.checkpoints)
     check_fits(checkpoint, parts)
     networks, learner = parts.networks(), checkpoint.parts["learner"]
@@ -71,6 +75,17 @@ def _check_here(folder: RunFolder, config: RunConfig) -> None:
     if sizes and max(sizes) > LARGEST:
         why = f"it has {max(sizes) / 1e9:.1f} GB, and up to {LARGEST / 1e9:.1f} are read for a report"
         raise CheckpointError(Problem(what, "path", folder.checkpoints, why, fix))
+
+
+def _check_size(parts: Parts) -> None:
+    """No memory is taken for networks that cannot be in a checkpoint that is opened: a run file may tell of any."""
+    with torch.device("meta"):
+        numbers = sum(parameter_count(network) for network in parts.networks().values())
+    if numbers * BYTES > LARGEST:
+        fix = "Look at them with evaluate"
+        raise ConfigurationError(
+            Problem("the networks are not looked into", "parameters", numbers, "that is more than a report opens", fix)
+        )
 
 
 def _states(checkpoint: Checkpoint, config: RunConfig, spec: EnvSpec, seed: np.random.SeedSequence) -> NDArray:

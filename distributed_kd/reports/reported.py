@@ -21,7 +21,8 @@ ALIVE = 120.0
 """Seconds since the last sign of life up to which a run without an end is taken to be going on"""
 LARGEST_METRICS, LARGEST_FILE = 2**30, 2**24
 """Bytes of metrics, and of any other file, that are read: a day of metrics is a tenth of it"""
-MOST_COMMANDS = 50
+MOST_COMMANDS, LONGEST_LINE = 50, 1000
+"""Command lines of a run, and letters of a line"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Reported(Run):
             _check_file(self.folder.commands_file)
         except ConfigurationError:  # told among what is wrong with the run
             return []
-        return [believed.text(line) for line in super().commands[:MOST_COMMANDS]]
+        return [believed.text(line, most=LONGEST_LINE) for line in super().commands[:MOST_COMMANDS]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Reported], list[Unreadable]
         try:
             runs.append(read_run(RunFolder(path)))
         except RunError as error:
-            unreadable.append(Unreadable(believed.text(path.name), believed.text(error.lines[0])))
+            unreadable.append(Unreadable(believed.text(path.name), believed.text(error.lines[0], most=LONGEST_LINE)))
     return runs, unreadable
 
 
@@ -104,18 +105,18 @@ def read_run(folder: RunFolder) -> Reported:
         _check_file(folder.summary_file)
         told = folder.read_summary()
     except RunError as error:
-        wrong.append(believed.text(error.lines[0]))
+        wrong.append(believed.text(error.lines[0], most=LONGEST_LINE))
     try:
         _check_file(folder.metrics_file, LARGEST_METRICS)
         lines = read_lines(folder.metrics_file, Line.of)
     except RunError as error:
-        wrong.append(believed.text(error.lines[0]))
+        wrong.append(believed.text(error.lines[0], most=LONGEST_LINE))
     try:
         _check_file(folder.commands_file)
         _check_file(folder.machine_file)
         machine = {name: believed.text(one) for name, one in believed.table(folder.read_machine()).items()}
     except RunError as error:
-        wrong.append(believed.text(error.lines[0]))
+        wrong.append(believed.text(error.lines[0], most=LONGEST_LINE))
     traces, curves = Traces(lines), curves_of(line.evaluated for line in lines)
     ended = told is not None and not _went_on(folder, lines)
     summary = believed.summary(told) if ended else _so_far(config, lines, believed.summary(told or {}))

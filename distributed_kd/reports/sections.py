@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 
+from distributed_kd import run_file
+from distributed_kd.reports import believed
 from distributed_kd.reports.charts import against_size, against_time, by_loss, learning_curves, profile
 from distributed_kd.reports.insights import insights
-from distributed_kd.reports.markup import Html, element, joined, table
+from distributed_kd.reports.markup import Html, element, joined, lines, table
 from distributed_kd.reports.page import charts, section
 from distributed_kd.reports.reported import Reported, Unreadable
 from distributed_kd.reports.shown import DASH, number, return_form
@@ -15,6 +17,7 @@ from distributed_kd.reports.standings_table import standings_table
 
 MOST_SIZES = 3
 """Sizes of a group at which losses are compared"""
+MOST_KEYS = 12
 
 
 def answers(by_env: dict[str, list[Group]]) -> Html:
@@ -35,49 +38,60 @@ def environment(place: str, env: str, groups: Sequence[Group]) -> Html:
     """All about one environment: pictures of scores, the table, losses, how runs are spread."""
     scored = [group for group in groups if group.best]
     losses = [by_loss(group, size) for group in scored for size in sizes_compared(group)[:MOST_SIZES]]
-    profiles = charts(profile(group) for group in scored)
     compared = charts(losses)
     return section(
         place,
         env,
-        charts([against_size(scored), against_time(scored), *(learning_curves(group) for group in groups)])
+        charts([against_size(scored), against_time(scored), *(one for group in groups for one in _of_group(group))])
         if scored
         else element("p", "Nothing was scored yet.", class_="note"),
         element("h3", "Policies"),
         _about(groups),
         standings_table(groups),
         joined([element("h3", "Losses and temperatures"), compared]) if compared else None,
-        joined([element("h3", "Over runs"), profiles]) if profiles else None,
         *(insights(group) for group in groups),
     )
+
+
+def _of_group(group: Group) -> list[Html | None]:
+    return [learning_curves(group), profile(group)]
 
 
 def sizes_compared(group: Group) -> list[float]:
     """Numbers of parameters at which students differ in loss or temperature, largest first."""
     ways: dict[float, set[tuple[str, str]]] = {}
     for one in group.students:
-        if not math.isnan(one.score):
+        if not (math.isnan(one.score) or math.isnan(one.parameters)):
             ways.setdefault(one.parameters, set()).add((one.loss, one.temperature))
     return sorted((size for size, told in ways.items() if len(told) > 1), reverse=True)
 
 
 def _about(groups: Sequence[Group]) -> Html:
-    lines = []
+    told = []
     for group in groups:
         mean, low, high, random = group.returns
         form = return_form(mean, random)
         seeds = f"{len(group.counted)} of {len(group.runs)} runs counted"
         interval = f" [{number(low, form)}, {number(high, form)}]" if not math.isnan(low) else ""
-        lines.append(
+        told.append(
             f"{group.label}: {seeds}; the teacher’s return is {number(mean, form)}{interval}, a random policy’s "
             f"{number(random, form)}."
         )
+        if keys := differences(group):
+            told.append(f"{group.label}: its runs are no repetitions of each other, they differ in {', '.join(keys)}.")
     how = (
         "Score: (student − random) / (teacher − random), the interquartile mean over runs. Agreement: how often the student "
         "picks the teacher’s action; gap-weighted: each state by the gap between the teacher’s two best actions. Bytes are "
         "those of float32 parameters. Behind a loss stands its temperature; ◀ marks the answer. A heading sorts."
     )
-    return joined([*(element("p", line) for line in lines), element("p", how, class_="note")])
+    return joined([*(element("p", line) for line in told), element("p", how, class_="note")])
+
+
+def differences(group: Group) -> list[str]:
+    """Keys of the run file, but for the seed, in which the runs of a group differ; the first MOST_KEYS."""
+    first, *others = (run.config for run in group.runs)
+    keys = dict.fromkeys(key for other in others for key in run_file.changed(first, other) if key != "seed")
+    return [believed.text(key) for key in keys][:MOST_KEYS]
 
 
 def speed(groups: Sequence[Group]) -> Html:
@@ -97,14 +111,16 @@ def runs_table(groups: Sequence[Group], unreadable: Sequence[Unreadable]) -> Htm
               class_="long bad")] for one in unreadable]  # fmt: skip
     failures = [[element("th", run.name, scope="row"), element("td", told, class_="long bad" if is_bad else "long")]
                 for group in groups for run in group.runs for told, is_bad in failures_of(run)]  # fmt: skip
+    held = "None: nothing failed, was restarted or was dropped, and every invariant held."
     return section(
         "runs",
         "Runs and their accounts",
-        table(headings, rows, label="Runs"),
+        table(headings, rows, words=("run", "state"), label="Runs"),
         element("h3", "Faults, restarts and invariants"),
-        table(("run", "what"), failures, label="Faults") if failures else element("p", "None: nothing failed, was restarted "
-              "or was dropped, and every invariant held.", class_="good"),
-    )  # fmt: skip
+        table(("run", "what"), failures, words=("run", "what"), label="Faults")
+        if failures
+        else element("p", held, class_="good"),
+    )
 
 
 def _run(run: Reported) -> list[object]:
@@ -163,7 +179,7 @@ def made(command: str, groups: Sequence[Group], here: dict[str, str]) -> Html:
         "made",
         "How this was made",
         element("h3", "Commands of the runs"),
-        element("pre", "\n".join(commands)),
+        element("pre", lines(commands)),
         *([element("h3", "This report"), element("pre", command)] if command else []),
         element("h3", "Seeds"),
         *(element("p", line) for line in seeds),

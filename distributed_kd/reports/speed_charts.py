@@ -1,5 +1,6 @@
 """The pictures of how a group's runs went on: rates, shares of time, ages and lags, over the minutes of each run."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from distributed_kd.reports.standings import Group
 from distributed_kd.reports.svg import COLOURS, drawn
 
 SIZE = 3.7, 2.1
+CLOCKS = ((1.0, "seconds", 180.0), (60.0, "minutes", 10_800.0), (3600.0, "hours", math.inf))
+"""Seconds of a unit of time, its name, and how long a run may take to be told in it"""
 MOST_RUNS = 12
 """Runs whose lines are drawn"""
 
@@ -20,6 +23,7 @@ class _Chart:
     title: str
     lines: dict[str, str]
     is_share: bool = False
+    is_told_when_constant: bool = True
 
 
 CHARTS = (
@@ -41,7 +45,7 @@ CHARTS = (
     _Chart("Age of what is learned from, rows", {"sample_age_rows": ""}),
     _Chart("Policy lag, updates behind", {"policy_lag_updates": ""}),
     _Chart("Replay: steps held", {"replay_size": ""}),
-    _Chart("Rollouts there", {"rollouts": ""}),
+    _Chart("Rollouts there", {"rollouts": ""}, is_told_when_constant=False),
 )
 
 
@@ -51,7 +55,8 @@ def speed_charts(group: Group) -> Iterator[Html]:
     for chart in CHARTS:
         lines = [(place, label, at, values) for place, (name, label) in enumerate(chart.lines.items())
                  for at, values in (run.over_time(name) for run in runs) if len(at) > 1]  # fmt: skip
-        if lines:
+        changes = len({value for _, _, _, values in lines for value in values}) > 1
+        if lines and (changes or chart.is_told_when_constant):
             yield _picture(chart, lines, group)
 
 
@@ -61,7 +66,7 @@ def _picture(chart: _Chart, lines: list, group: Group) -> Html:
         figure.subplots_adjust(left=0.15, right=0.97, top=0.88, bottom=0.21)
         named: set[str] = set()
         longest = max(at[-1] for _, _, at, _ in lines)
-        scale, unit = (60.0, "minutes") if longest < 7200 else (3600.0, "hours")
+        scale, unit = next((scale, unit) for scale, unit, most in CLOCKS if longest < most)
         for place, label, at, values in lines:
             axes.plot(at / scale, values, color=COLOURS[place], linewidth=1.1, alpha=0.85,
                       label=label if label and label not in named else None)  # fmt: skip

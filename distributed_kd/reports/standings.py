@@ -228,7 +228,9 @@ def answer(group: Group) -> tuple[str, str]:
     if best.score >= KEEPS:
         sentence = f"{network}{size} keeps {kept} of the teacher’s score{speed}."
     else:
-        sentence = f"No student keeps {KEEPS:.0%} of the teacher’s score. The best, {network}{size} keeps {kept}{speed}."
+        sentence = (
+            f"No student keeps {100 * KEEPS:.0f} % of the teacher’s score. The best, {network}{size} keeps {kept}{speed}."
+        )
     count = len(best.scores)
     of = f"the interval is over {count} runs" if count > 1 else "one run: the interval is over its evaluation episodes"
     if math.isnan(best.low):

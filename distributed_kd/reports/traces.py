@@ -41,6 +41,8 @@ class Line:
         charts = believed.table(told.get("charts"))
         evaluated = evaluation_in(told)
         if evaluated:
+            if not believed.figure(evaluated[0]) >= 0:
+                raise ValueError("the environment steps of an evaluation must be a number of at least 0")
             means = list(evaluated[1].items())[: believed.MOST]
             evaluated = evaluated[0], {believed.text(name): believed.figure(mean) for name, mean in means}
         return cls(
