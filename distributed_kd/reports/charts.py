@@ -169,7 +169,7 @@ def _colour(place: int) -> str:
 
 def _limits(students: Sequence[Standing]) -> tuple[float, float]:
     ends = [end for one in students for end in (*one.scores, one.low, one.high) if not math.isnan(end)]
-    low, high = min([0.0, *ends]), max([1.05, *ends])
+    low, high = min([0.0, *ends]), max([1.09, *ends])
     return max(low, LOWEST) - 0.03, min(high, HIGHEST) + 0.03
 
 
