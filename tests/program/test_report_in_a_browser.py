@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser is installe
 TOLD = re.compile(r"<html[^>]* data-told=\"([^\"]*)\"")
 PROBE = """
 const told = {};
-const rows = (name) => [...document.querySelectorAll("table.sortable tbody tr")].map((row) => row.cells[0].dataset.value);
+const rows = () => [...document.querySelectorAll("table.sortable tbody tr")].map((row) => row.cells[0].dataset.value);
 const button = (name) => [...document.querySelectorAll("th button")].find((one) => one.textContent === name);
 told.before = rows();
 button("parameters").click();
@@ -36,7 +36,8 @@ told.left = document.querySelectorAll("[aria-sort]").length;
 const pictures = [...document.querySelectorAll("figure svg")];
 told.pictures = pictures.length;
 told.flat = pictures.filter((one) => one.getBoundingClientRect().height < 40 || !one.getAttribute("aria-label")).length;
-told.colours = [...new Set(pictures.flatMap((one) => [...one.querySelectorAll("path")].map((path) => getComputedStyle(path).stroke)))];
+const paths = pictures.flatMap((one) => [...one.querySelectorAll("path")]);
+told.colours = [...new Set(paths.map((path) => getComputedStyle(path).stroke))];
 told.wider = document.documentElement.scrollWidth > document.documentElement.clientWidth;
 told.font = getComputedStyle(document.querySelector("h1")).fontSize;
 document.documentElement.dataset.told = JSON.stringify(told);

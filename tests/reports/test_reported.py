@@ -19,8 +19,8 @@ def line(at, env_steps, **more):
 
 
 def evaluation(env_steps, **returns):
-    scores = {name: {"return_mean": value, "normalised_score": 0.25, "action_agreement": 0.75, "gap_weighted_agreement": 0.875}
-              for name, value in returns.items()}  # fmt: skip
+    more = {"normalised_score": 0.25, "action_agreement": 0.75, "gap_weighted_agreement": 0.875}
+    scores = {name: {"return_mean": value, **more} for name, value in returns.items()}
     return {"evaluation": {**scores, "version": 1, "seconds": 0.1, "env_steps": env_steps}}
 
 
@@ -37,7 +37,7 @@ def going_on(root, age=0.0, **more):
 
 @pytest.mark.parametrize(("age", "status"), [(5.0, "running"), (3600.0, "broke off")])
 def test_a_run_without_an_end_is_told_by_its_newest_evaluation(tmp_path, age, status):
-    run = read_run(going_on(tmp_path, age, seed=7))
+    run = read_run(going_on(tmp_path, age, config={"seed": 7}))
     assert (run.status, run.summary["seed"], run.summary["env_steps"], run.summary["updates"]) == (status, 7, 300, 30)
     assert (run.summary["random_return"], run.summary["teacher"]["return_mean"]) == (10.0, 50.0)
     a = run.summary["students"]["a"]

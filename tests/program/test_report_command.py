@@ -3,53 +3,48 @@
 import shutil
 
 import pytest
-from launching import launch, run_file, strict
+from launching import strict
 
 from distributed_kd import cli
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two tiny runs of a file, seeds 0 and 1; the last one's output."""
+def runs(finished, tmp_path_factory):
+    """A folder that holds the finished run, and a copy of it as another seed's."""
     place = tmp_path_factory.mktemp("reports")
-    source = run_file(place)
-    for seed in (0, 1):
-        out = f"runs/CartPole-v1__tiny__s{seed}__20260101T000000Z"
-        ended = launch("train", source, "--runner", "inline", "--seed", seed, "--out", out, cwd=place)
-        assert (ended.returncode, ended.stderr) == (0, "")
-    return place, ended.stdout
+    for seed in (3, 4):
+        shutil.copytree(finished.folder, place / "runs" / f"CartPole-v1__tiny__s{seed}__20260101T000000Z")
+    return place
 
 
-def test_train_leaves_a_page_and_says_where(runs):
-    place, out = runs
-    page = place / "runs" / "CartPole-v1__tiny__s1__20260101T000000Z" / "report.html"
-    assert out.splitlines()[-1] == f"report    {page.relative_to(place)}"
-    text = page.read_text()
+def test_train_leaves_a_page_and_says_where(finished):
+    assert finished.out.splitlines()[-1] == "report    run/report.html"
+    text = (finished.folder / "report.html").read_text()
     assert "How small can the network be?" in text
     assert text.count("Decision map of ") == 3, "of the teacher and both students"
-    assert "cores" in strict((page.parent / "machine.json").read_text())
+    for said in ("Rollouts: environment steps a second", "Policy lag", "Age of what is learned from", "seconds waited for"):
+        assert f"{said}" in text, said
+    assert "cores" in strict((finished.folder / "machine.json").read_text())
 
 
 def test_report_over_a_folder_of_runs(runs, monkeypatch, capsys):
-    place, _ = runs
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(runs)
     assert cli.main(["report", "runs", "--out", "told"]) == 0
     told = capsys.readouterr()
     assert (told.out.split(), told.err) == (["told/report.html", "told/report.csv", "told/report.json"], "")
-    (group,) = strict((place / "told" / "report.json").read_text())["groups"]
+    (group,) = strict((runs / "told" / "report.json").read_text())["groups"]
     assert [run["status"] for run in group["runs"]] == ["finished", "finished"]
     assert {len(one["scores"]) for one in group["policies"]} == {2}
-    assert "python launch.py report runs --out told" in (place / "told" / "report.html").read_text()
+    assert "python launch.py report runs --out told" in (runs / "told" / "report.html").read_text()
 
 
-def test_without_out_it_goes_into_the_folder_itself(runs, tmp_path, monkeypatch, capsys):
-    place, _ = runs
-    copy = tmp_path / "copy"
-    shutil.copytree(place / "runs", copy)
-    assert cli.main(["report", str(copy)]) == 0
-    assert (copy / "report.html").is_file()
+def test_without_out_it_goes_into_the_folder_itself(runs, tmp_path, monkeypatch):
+    (run, *_) = sorted((runs / "runs").iterdir())
+    copy = shutil.copytree(run, tmp_path / "copies" / run.name)
+    assert cli.main(["report", str(copy.parent)]) == 0
+    assert {path.name for path in copy.parent.iterdir()} == {run.name, "report.html", "report.csv", "report.json"}
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["report", *map(str, sorted(copy.glob("*tiny*")))]) == 0
+    assert cli.main(["report", str(copy), str(run)]) == 0
     assert (tmp_path / "report.csv").is_file()
 
 
