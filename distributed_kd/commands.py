@@ -242,7 +242,6 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
     from distributed_kd.reports.live import Screen
     from distributed_kd.reports.machine import machine
     from distributed_kd.reports.outcome import report
-    from distributed_kd.reports.report import write_page
     from distributed_kd.training.run import execute
 
     folder.lock()
@@ -253,7 +252,6 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
         summary, code = execute(parts, folder, runner, restored, screen.show)
     folder.note_machine(machine())
     report(summary, folder, sys.stdout)
-    print(f"report    {write_page(folder.path, f'python launch.py report {folder.path}')}")
     return code
 
 

@@ -1,5 +1,6 @@
 """The outcome of one run: its answer in a sentence, a table of teacher and students, and where everything lies."""
 
+import shlex
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -10,12 +11,16 @@ from rich.table import Table
 from distributed_kd.reports.curves import KEEPS, read_curves, steps_to_keep
 from distributed_kd.reports.picture import draw
 from distributed_kd.reports.ranking import best_first, rankings
+from distributed_kd.reports.report import write_page
 from distributed_kd.reports.shown import measured, number, percent, return_form
 from distributed_kd.storage.run_folder import RunFolder
 
 
 def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
-    """Print the outcome and draw its picture into the run's folder. Raises CheckpointError for damaged metrics."""
+    """Print the outcome, and put its picture and its page into the run's folder.
+
+    Raises CheckpointError for damaged metrics, StorageError where the page cannot be written.
+    """
     console = Console(file=out, width=100, highlight=False)
     steps = steps_to_keep(summary, read_curves(folder.metrics_file))
     console.print(table(summary, steps))
@@ -29,6 +34,8 @@ def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
         console.print(f"picture   {picture}", soft_wrap=True, markup=False)
     else:
         console.print(f"go on     python launch.py resume {folder.path}", soft_wrap=True, markup=False)
+    page = write_page(folder.path, f"python launch.py report {shlex.quote(str(folder.path))}")
+    console.print(f"report    {page}", soft_wrap=True, markup=False)
     console.print(f"run       {folder.path}", soft_wrap=True, markup=False)
 
 

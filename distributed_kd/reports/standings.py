@@ -128,7 +128,7 @@ def _teacher(runs: Sequence[Reported]) -> Standing:
     steps, seconds, reached = _until(runs, "teacher")
     return Standing(
         policy="teacher",
-        network=_network(first.config.teacher),
+        network=_of_several(first) or _network(first.config.teacher),
         loss=teacher_loss(runs),
         temperature="",
         parameters=parameters,
@@ -181,6 +181,13 @@ def _over_episodes(run: Reported, student: dict) -> tuple[float, float]:
         return NAN, NAN
     low, high = (normalised_score(end, random, teacher) for end in student["return_ci95"])
     return low, high
+
+
+def _of_several(run: Reported) -> str:
+    """What a teacher is that is made of several; empty where it is one network."""
+    teacher = run.config.teacher
+    members = len(run.config.students) if teacher.is_peers else len(teacher.sources)
+    return f"{teacher.combine} of {members}" if teacher.is_peers or teacher.is_ensemble else ""
 
 
 def _network(policy) -> str:

@@ -85,6 +85,8 @@ def test_the_folder_holds_all_its_files(finished):
         "tb",
         "checkpoints",
         "summary.json",
+        "machine.json",
+        "report.html",
         "score_vs_size.svg",
         "commands.txt",
         "lock",
@@ -221,7 +223,7 @@ def test_what_is_printed(finished):
     assert lines.index(next(line for line in lines if line.startswith(" half"))) < lines.index(
         next(line for line in lines if line.startswith(" tiny"))
     )
-    assert lines[-2:] == ["picture   run/score_vs_size.svg", "run       run"]
+    assert lines[-3:] == ["picture   run/score_vs_size.svg", "report    run/report.html", "run       run"]
     assert all(len(line) <= 120 or "smallest student" in line or " steps (" in line for line in lines)
     assert "\x1b" not in finished.out
 
