@@ -84,12 +84,8 @@ def learning_curves(group: Group) -> Html | None:
         _legend_below(axes)
 
     band = f"; band: lowest to highest of {len(curves)} runs" if len(curves) > 1 else ""
-    left_out = len(group.students) - len(names)
-    few = (
-        f" {left_out} of {len(group.students)} students are left out: the best {LINES - 1} and the worst are drawn."
-        if left_out
-        else ""
-    )
+    all_of_them = len(group.students)
+    few = f" {len(names)} of {all_of_them} students: the best and the worst." if len(names) < all_of_them else ""
     return drawn(draw, SIZE, f"Learning curves of {group.name}: mean return of teacher and {len(names)} students.",
                  f"Learning curves, {group.label}{band}.{few}")  # fmt: skip
 

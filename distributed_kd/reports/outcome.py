@@ -28,14 +28,14 @@ def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
         console.print("", ranking)
     for line in [answer(summary, steps), "", *notes(summary)]:
         console.print(line, soft_wrap=True, markup=False)
+    page = write_page(folder.path, f"python launch.py report {shlex.quote(str(folder.path))}")
+    console.print(f"report    {page}", soft_wrap=True, markup=False)
     if summary["status"] == "finished":
         picture = folder.path / "score_vs_size.svg"
         draw({summary["env"]: [summary]}, picture)
         console.print(f"picture   {picture}", soft_wrap=True, markup=False)
     else:
         console.print(f"go on     python launch.py resume {folder.path}", soft_wrap=True, markup=False)
-    page = write_page(folder.path, f"python launch.py report {shlex.quote(str(folder.path))}")
-    console.print(f"report    {page}", soft_wrap=True, markup=False)
     console.print(f"run       {folder.path}", soft_wrap=True, markup=False)
 
 

@@ -5,14 +5,14 @@ Nothing here trusts a folder: links are not followed, and of what a file says on
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import ConfigurationError, Problem, RunError
 from distributed_kd.reports import believed
-from distributed_kd.reports.curves import Curve, curves_of, read_lines
+from distributed_kd.reports.curves import Curve, Read, curves_of, read_lines
 from distributed_kd.reports.groups import Run, config_of, folders_of_runs, label_of, steps_of
 from distributed_kd.reports.traces import Line, Traces
 from distributed_kd.storage.run_folder import RunFolder
@@ -36,6 +36,8 @@ class Reported(Run):
     seconds: dict[str, float | None]
     """as `steps`, by the clock of the run"""
     machine: dict[str, str]
+    typed: tuple[str, ...]
+    """its command lines"""
     wrong: tuple[str, ...]
     """what of its files could not be read, a line each"""
 
@@ -57,11 +59,7 @@ class Reported(Run):
 
     @property
     def commands(self) -> list[str]:
-        try:
-            _check_file(self.folder.commands_file)
-        except ConfigurationError:  # told among what is wrong with the run
-            return []
-        return [believed.text(line, most=LONGEST_LINE) for line in super().commands[:MOST_COMMANDS]]
+        return list(self.typed)
 
 
 @dataclass(frozen=True)
@@ -90,42 +88,53 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Reported], list[Unreadable]
     for path in found:
         try:
             runs.append(read_run(RunFolder(path)))
-        except RunError as error:
-            unreadable.append(Unreadable(believed.text(path.name), believed.text(error.lines[0], most=LONGEST_LINE)))
+        except (RunError, OSError) as error:
+            unreadable.append(Unreadable(believed.text(path.name), _why(error)))
     return runs, unreadable
 
 
 def read_run(folder: RunFolder) -> Reported:
-    """The run in a folder, whatever state it is in. Raises RunError where its run file cannot be read."""
+    """The run in a folder, whatever state it is in. Raises RunError or OSError where its run file cannot be read."""
     _check_file(folder.config_file)
     config = config_of(folder)
     wrong: list[str] = []
-    told, machine, lines = None, {}, []
-    try:
-        _check_file(folder.summary_file)
-        told = folder.read_summary()
-    except RunError as error:
-        wrong.append(believed.text(error.lines[0], most=LONGEST_LINE))
-    try:
-        _check_file(folder.metrics_file, LARGEST_METRICS)
-        lines = read_lines(folder.metrics_file, Line.of)
-    except RunError as error:
-        wrong.append(believed.text(error.lines[0], most=LONGEST_LINE))
-    try:
-        _check_file(folder.commands_file)
-        _check_file(folder.machine_file)
-        machine = {name: believed.text(one) for name, one in believed.table(folder.read_machine()).items()}
-    except RunError as error:
-        wrong.append(believed.text(error.lines[0], most=LONGEST_LINE))
-    traces, curves = Traces(lines), curves_of(line.evaluated for line in lines)
+
+    def read(path: Path, reader: Callable[[], Read], most: int = LARGEST_FILE) -> Read | None:
+        try:
+            _check_file(path, most)
+            return reader()
+        except (RunError, OSError) as error:
+            wrong.append(_why(error))
+            return None
+
+    told = read(folder.summary_file, folder.read_summary)
+    lines = read(folder.metrics_file, lambda: read_lines(folder.metrics_file, Line.of), LARGEST_METRICS) or []
+    machine = believed.table(read(folder.machine_file, folder.read_machine))
     ended = told is not None and not _went_on(folder, lines)
     summary = believed.summary(told) if ended else _so_far(config, lines, believed.summary(told or {}))
+    typed = read(folder.commands_file, lambda: Run(folder, config, summary, {}).commands[:MOST_COMMANDS]) or []
     status = summary["status"] if ended else "damaged" if wrong else _without_end(folder)
     summary |= {"status": status, "env": summary["env"] or believed.text(config.env.id)}
-    steps = steps_of(config, summary, curves)
-    wall = summary["wall_seconds"]
-    seconds = {name: None if at is None else traces.seconds_to(at, wall) for name, at in steps.items()} if lines else {}
-    return Reported(folder, config, summary, steps, status, curves, traces, seconds, machine, tuple(wrong))
+    traces, curves = Traces(lines), curves_of(line.evaluated for line in lines)
+    steps, wall = steps_of(config, summary, curves), summary["wall_seconds"]
+    return Reported(
+        folder,
+        config,
+        summary,
+        steps,
+        status,
+        curves,
+        traces,
+        seconds={name: None if at is None else traces.seconds_to(at, wall) for name, at in steps.items()},
+        machine={name: believed.text(one) for name, one in machine.items()},
+        typed=tuple(believed.text(line, most=LONGEST_LINE) for line in typed),
+        wrong=tuple(wrong),
+    )
+
+
+def _why(error: RunError | OSError) -> str:
+    line = error.lines[0] if isinstance(error, RunError) else f"cannot be read: {error}"
+    return believed.text(line, most=LONGEST_LINE)
 
 
 def _check_file(path: Path, most: int = LARGEST_FILE) -> None:

@@ -223,7 +223,7 @@ def test_what_is_printed(finished):
     assert lines.index(next(line for line in lines if line.startswith(" half"))) < lines.index(
         next(line for line in lines if line.startswith(" tiny"))
     )
-    assert lines[-3:] == ["picture   run/score_vs_size.svg", "report    run/report.html", "run       run"]
+    assert lines[-3:] == ["report    run/report.html", "picture   run/score_vs_size.svg", "run       run"]
     assert all(len(line) <= 120 or "smallest student" in line or " steps (" in line for line in lines)
     assert "\x1b" not in finished.out
 

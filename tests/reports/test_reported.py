@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from run_folders import curve, make_run
@@ -79,6 +80,22 @@ def test_steps_and_seconds_until_the_score_was_kept(tmp_path):
     run = read_run(folder)
     assert run.steps == {"teacher": 100, "a": 100, "b": 200}
     assert run.seconds == {"teacher": pytest.approx(51.4), "a": pytest.approx(51.4), "b": pytest.approx(61.4)}
+
+
+def test_what_the_system_refuses_is_told(tmp_path, monkeypatch):
+    """As of a disk that fails, or a file of another user's."""
+    folder = make_run(tmp_path, evaluations=curve(a=(40.0, 58.0), b=(20.0, 30.0)))
+    whole = Path.read_bytes
+
+    def refused(path):
+        if path.name == "metrics.jsonl":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    run = read_run(folder)
+    assert run.wrong == (f"cannot be read: [Errno 13] Permission denied: '{folder.metrics_file}'",)
+    assert (run.status, run.curves) == ("finished", {})
 
 
 def test_where_there_is_no_run_the_folder_is_named(tmp_path):
