@@ -171,6 +171,7 @@ COMMANDS = {
     "train": train,
     "resume": resume,
     "evaluate": queries.evaluate,
+    "export": queries.export,
     "dataset": queries.dataset,
     "networks": queries.show_networks,
     "presets": queries.list_presets,
