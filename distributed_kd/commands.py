@@ -261,6 +261,7 @@ COMMANDS = {
     "resume": resume,
     "evaluate": queries.evaluate,
     "report": queries.report,
+    "export": queries.export,
     "dataset": queries.dataset,
     "networks": queries.show_networks,
     "presets": queries.list_presets,

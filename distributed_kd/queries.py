@@ -99,6 +99,47 @@ def dataset(words: list[str]) -> int:
     return 0
 
 
+def export(words: list[str]) -> int:
+    """`export RUN --student NAME --format FORMAT --out FILE [--policy NAME] [--episodes N] [--seed S] [--json]`."""
+    from distributed_kd import exports
+
+    about = "\n".join(f"  {name:12}  {what}" for name, what in exports.ABOUT.items())
+    parser = Parser(
+        prog="python launch.py export",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"Write a policy of a run, from its newest checkpoint, as a file to deploy.\n\n{about}",
+        epilog="Each is compared with the policy over 10,000 states before it is put in place, with FILE.json beside it.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--student", metavar="NAME", help="the name of a student")
+    which.add_argument("--policy", metavar="NAME", help="teacher, or the name of a student")
+    parser.add_argument("--format", required=True, choices=tuple(exports.ABOUT), help="as above")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write; there must be none yet")
+    parser.add_argument(
+        "--episodes", type=int, help="onnx-int8: greedy episodes that its score is measured by (default: 20)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="onnx-int8: as of evaluate (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print what FILE.json says instead of a table")
+    parser.add_argument("--allow-env-import", action="store_true", help='let env.id "module:Id-v0" import that module')
+    asked = parser.parse_args(words)
+    from distributed_kd.exports.exporting import Asked, check
+    from distributed_kd.exports.exporting import export as write
+    from distributed_kd.exports.table import lines
+    from distributed_kd.storage.files import strict_json
+    from distributed_kd.storage.run_folder import RunFolder
+    from distributed_kd.training.preflight import check_run
+
+    folder = RunFolder.open(Path(asked.run))
+    config = run_file.decode(run_file.read_toml(folder.config_file))
+    name, key = (asked.policy, "policy") if asked.student is None else (asked.student, "student")
+    wanted = Asked(name, key, asked.format, Path(asked.out), asked.episodes, asked.seed)
+    check(wanted, config)
+    told = write(folder, config, check_run(config, asked.allow_env_import), wanted)
+    print(strict_json(told) if asked.json else "\n".join(lines(told, wanted.out)))
+    return 0
+
+
 def show_networks(words: list[str]) -> int:
     """`networks [PRESET or FILE.toml] [--KEY VALUE ...] [--json]`."""
     source = words.pop(0) if words and not words[0].startswith("-") else "cartpole"

@@ -144,7 +144,7 @@ class StudentConfig:
     trainable: str = "all"
     """all; head: the output layer only; or a pattern of parameter names, such as body.2.*"""
     start: str = ""
-    """begin with a policy of another run, RUN or RUN:NAME; layers that do not fit this environment are new"""
+    """begin with another policy, RUN, RUN:NAME or FILE.safetensors; layers that do not fit this environment are new"""
     drives: bool = True
     """it has lanes of its own; one that is added to a run by resume has none"""
     learning_rate: float = 1e-3

@@ -12,8 +12,7 @@ from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
 from distributed_kd.networks import parameter_count
-from distributed_kd.records import EnvSpec, State
-from distributed_kd.replay.shards import of_each
+from distributed_kd.records import EnvSpec
 from distributed_kd.reports.sizes import BYTES
 from distributed_kd.rollouts.policies import Policies
 from distributed_kd.storage.checkpoints import Checkpoint, load_newest
@@ -93,10 +92,6 @@ def _states(checkpoint: Checkpoint, config: RunConfig, spec: EnvSpec, seed: np.r
     random, most = np.random.default_rng(seed), IMAGES if len(spec.input_shape) > 1 else STATES
     replay = checkpoint.parts.get("replay")
     if replay is not None:
-        return data_set.replayed(replay, spec, min(most, _steps_in(replay)), random)
+        return data_set.replayed(replay, spec, most, random)
     there = data_set.read(Path(config.data.file)).observation
     return there[np.sort(random.choice(len(there), min(most, len(there)), replace=False))]
-
-
-def _steps_in(replay: State) -> int:
-    return sum(int(np.count_nonzero(shard["rows"]["is_step"])) for shard in of_each(replay))

@@ -112,6 +112,26 @@ def _failed(fault: Fault) -> EnvironmentFault:
     return EnvironmentFault(f"the environment failed (seed={fault.seed}): in an evaluation, {fault.why}. Mend it")
 
 
+def decision_times(deciding: Mapping[str, Callable[[NDArray], object]], observations: NDArray) -> dict[str, float]:
+    """Median microseconds of one decision for one of the observations [N, *input_shape], on one thread, of each.
+
+    They take turns, so that whatever else the machine does for a while falls on all of them.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        taken: dict[str, list[float]] = {name: [] for name in deciding}
+        for turn in range(TIMED_DECISIONS):
+            one = observations[turn % len(observations)][None]
+            for name, decide in deciding.items():
+                began = time.perf_counter()
+                decide(one)
+                taken[name].append(time.perf_counter() - began)
+        return {name: float(np.median(times) * 1e6) for name, times in taken.items()}
+    finally:
+        torch.set_num_threads(threads)
+
+
 class _Sample:
     """Up to `size` of all observations that come by, each as likely as any other: those with the smallest random keys."""
 
@@ -170,7 +190,8 @@ class Evaluator:
         held_out = teacher.observations
         taught = self._policies.outputs("teacher", held_out)
         gaps = action_gap(torch.from_numpy(taught)).double().numpy()
-        microseconds = self._decision_times(held_out) if final else {}
+        deciding = {name: partial(self._policies.greedy, name) for name in self._policies.names}
+        microseconds = decision_times(deciding, held_out) if final else {}
         scores = {RANDOM: self._random_score(final)}
         for name in self._policies.names:
             played = teacher if name == "teacher" else self._play(name, seeds)
@@ -200,25 +221,6 @@ class Evaluator:
             played = self._played(lambda seen: random.integers(0, self._spec.actions, len(seen)), self._seeds[final])
             self._random_scores[final] = PolicyScore(played.returns, played.lengths, version=-1)
         return self._random_scores[final]
-
-    def _decision_times(self, observations: NDArray) -> dict[str, float]:
-        """Median microseconds of one decision for one observation, on one thread, for each policy.
-
-        The policies take turns, so that whatever else the machine does for a while falls on all of them.
-        """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            taken: dict[str, list[float]] = {name: [] for name in self._policies.names}
-            for turn in range(TIMED_DECISIONS):
-                one = observations[turn % len(observations)][None]
-                for name, times in taken.items():
-                    began = time.perf_counter()
-                    self._policies.greedy(name, one)
-                    times.append(time.perf_counter() - began)
-            return {name: float(np.median(times) * 1e6) for name, times in taken.items()}
-        finally:
-            torch.set_num_threads(threads)
 
     def close(self) -> None:
         for env in self._envs:

@@ -3,7 +3,6 @@
 How the files of other programs are read is in `foreign.py`; what a policy is then used for is the training's business.
 """
 
-import json
 import logging
 import math
 import os
@@ -11,22 +10,20 @@ import shutil
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import CheckpointError, ConfigurationError, Problem
 from distributed_kd.network_config import HeadConfig, NetworkConfig
 from distributed_kd.networks import build
-from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.records import EnvSpec, State
-from distributed_kd.storage.checkpoints import load_newest
+from distributed_kd.storage.checkpoints import Checkpoint, load_newest
 from distributed_kd.storage.files import make_folder, storage_errors, sync_folder, write_synced
 from distributed_kd.storage.foreign import (
     CONVERT,
@@ -38,31 +35,15 @@ from distributed_kd.storage.foreign import (
     read_safetensors,
     read_stable_baselines,
 )
+from distributed_kd.storage.policy_files import METADATA, Source, packed, unpacked
 from distributed_kd.storage.run_folder import RunFolder
 
 TEACHER = "teacher"
-LARGEST_WIDTH = 2**20
-"""Units, channels or atoms above which no file's word is taken: far beyond every network that is meant"""
-METADATA = "distributed_kd.source"
-"""Name, in a .safetensors file's metadata, of the JSON that `save_sources` writes"""
-NORMAL = "observation.normal"
-"""Name, in such a file, of what the policy sees observations by"""
+SEVERAL = "the teacher of this run is made of several policies"
+TO_RUN = (".onnx", ".pt2")
+"""Endings of files that `export` writes for devices"""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A policy that was trained elsewhere."""
-
-    origin: str
-    """as the user named it"""
-    network: NetworkConfig
-    head: HeadConfig
-    parameters: Mapping[str, NDArray[np.float32]]
-    """named as in the `state_dict()` of the network that `networks.build` makes"""
-    normal: NDArray[np.float32] | None = None
-    """mean and standard deviation [2, *observation_shape] that it sees observations by; None: as they are"""
 
 
 def read_source(origin: str) -> Source:
@@ -80,6 +61,8 @@ def read_source(origin: str) -> Source:
             return _described(origin, read_stable_baselines(path))
         if path.suffix.lower() == ".safetensors":
             return replace(_of_safetensors(path, origin), origin=origin)
+        if path.suffix.lower() in TO_RUN:
+            raise Unusable("it is a policy to run, and no one can learn on from it", "Export it with --format safetensors")
         raise Unusable(f"a {path.suffix or 'file without an ending'} may run code when it is read", CONVERT)
 
 
@@ -146,11 +129,7 @@ def save_sources(folder: Path, sources: Sequence[Source]) -> None:
         try:
             temporary.mkdir()
             for place, source in enumerate(sources):
-                # safetensors takes the memory of an array as it lies
-                arrays = {name: np.ascontiguousarray(value) for name, value in source.parameters.items()}
-                if source.normal is not None:
-                    arrays[NORMAL] = np.ascontiguousarray(source.normal)
-                write_synced(temporary / f"{place}.safetensors", [save(arrays, {METADATA: json.dumps(_about(source))})])
+                write_synced(temporary / f"{place}.safetensors", [packed(source)])
             sync_folder(temporary)
             os.replace(temporary, folder)
         except BaseException:
@@ -207,11 +186,26 @@ def _of_run(path: Path, name: str, origin: str) -> Source:
         raise ConfigurationError(_problem("source", origin, f"this run has no policy {name!r}", fix))
     if name == TEACHER and (config.teacher.is_peers or config.teacher.is_ensemble):
         student = next(iter(config.students))
-        raise Unusable("the teacher of this run is made of several policies", f"Name one student, such as {path}:{student}")
+        raise Unusable(SEVERAL, f"Name one student, such as {path}:{student}")
     where = folder.checkpoints_at(config.checkpoint.to)
     checkpoint = load_newest(where)
     for line in checkpoint.skipped:
         logger.warning("a damaged checkpoint was passed over (path=%s): %s", where, line)
+    return _in_checkpoint(checkpoint, config, name, origin)
+
+
+def saved_source(checkpoint: Checkpoint, config: RunConfig, name: str, origin: str) -> Source:
+    """The policy of that name in a checkpoint of a run.
+
+    Raises CheckpointError where it is not in it, not finite or, as a teacher can be, made of several.
+    """
+    with _refusals("policy", name):
+        if name == TEACHER and (config.teacher.is_peers or config.teacher.is_ensemble):
+            raise Unusable(SEVERAL, f"Name one student, such as {next(iter(config.students))}")
+        return _in_checkpoint(checkpoint, config, name, origin)
+
+
+def _in_checkpoint(checkpoint: Checkpoint, config: RunConfig, name: str, origin: str) -> Source:
     fix = "Go on with that run until its next checkpoint, or name another policy"
     with parsing(f"{checkpoint.path} holds no learner of this version", fix):
         learner = checkpoint.parts["learner"]
@@ -238,21 +232,7 @@ def _of_safetensors(path: Path, origin: str | None = None) -> Source:
     parameters, metadata = read_safetensors(path, METADATA)
     if origin is not None and METADATA not in metadata:
         return _described(origin, parameters)
-    fix = "Bring it back from a copy"
-    with parsing("its metadata is none that a run wrote", fix):
-        about = json.loads(metadata[METADATA])
-        network, wrong = run_file.read_table(NetworkConfig(), about["network"])
-        head, also = run_file.read_table(HeadConfig(), about["head"])
-        if wrong or also or list(TeacherConfig(network=network, **asdict(head)).problems()):
-            raise Unusable("its metadata tells of no network of this version", fix)
-        layers = (*network.units, *network.filters)
-        if not network.is_foreign and (len(layers) > len(parameters) or max((*layers, head.outputs)) > LARGEST_WIDTH):
-            raise Unusable("its metadata tells of another network than its layers", fix)
-        return Source(str(about["origin"]), network, head, parameters, parameters.pop(NORMAL, None))
-
-
-def _about(source: Source) -> dict[str, object]:
-    return {"origin": source.origin, "network": asdict(source.network), "head": asdict(source.head)}
+    return unpacked(parameters, metadata)
 
 
 def _described(origin: str, parameters: Parameters) -> Source:

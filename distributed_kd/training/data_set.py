@@ -61,17 +61,12 @@ def draw(folder: RunFolder, config: RunConfig, spec: EnvSpec, states: int, seed:
                 Problem("no replay", "from", origin, "the run learned from a set of states itself", "Use --from teacher")
             )
         there = replayed(replay, spec, states, random)
+        if len(there) < states:
+            why, fix = f"{len(there)} are there", f"Ask for {len(there)} or fewer"
+            raise ConfigurationError(Problem("too few states", "states", states, why, fix))
     else:
         there = _played(parts, config, checkpoint.parts["learner"], states, random)
     return DataSet(np.ascontiguousarray(there), config.env.id, str(folder.path.resolve()))
-
-
-def replayed(replay: State, spec: EnvSpec, states: int, random: np.random.Generator) -> NDArray:
-    """What a network sees in so many different steps of a replay, as a checkpoint holds it; [states, *input_shape].
-
-    Raises ConfigurationError where there are not so many.
-    """
-    return _drawn([_ring(spec, shard) for shard in of_each(replay)], states, random)
 
 
 def _ring(spec: EnvSpec, shard: State) -> Ring:
@@ -81,13 +76,11 @@ def _ring(spec: EnvSpec, shard: State) -> Ring:
     return ring
 
 
-def _drawn(rings: Sequence[Ring], states: int, random: np.random.Generator) -> NDArray:
-    """What a network sees in so many different steps of the rings, in their order."""
+def replayed(replay: State, spec: EnvSpec, states: int, random: np.random.Generator) -> NDArray:
+    """What a network sees in so many different steps of a saved replay, in their order; in all, where there are fewer."""
+    rings = [_ring(spec, shard) for shard in of_each(replay)]
     there = np.concatenate([np.flatnonzero(ring.rows["is_step"]) + at for ring, at in _placed(rings)])
-    if len(there) < states:
-        why, fix = f"{len(there)} are there", f"Ask for {len(there)} or fewer"
-        raise ConfigurationError(Problem("too few states", "states", states, why, fix))
-    drawn = np.sort(random.choice(there, states, replace=False))
+    drawn = np.sort(random.choice(there, min(states, len(there)), replace=False))
     return np.concatenate(
         [ring.stacked(drawn[(drawn >= at) & (drawn < at + ring.capacity)] - at) for ring, at in _placed(rings)]
     )
