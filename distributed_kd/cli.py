@@ -19,7 +19,7 @@ usage: python launch.py COMMAND [...]
 
   train [PRESET | FILE.toml] [--KEY VALUE ...] [--out DIR]   train a teacher and its students; no preset means cartpole
   resume DIR [--KEY VALUE ...]                               go on from the newest good checkpoint of a run
-  evaluate RUN --policy NAME [--episodes N] [--video DIR]    play full greedy episodes with saved weights
+  evaluate RUN --policy NAME [--against NAME] [--video DIR]  play full greedy episodes with saved weights
   dataset RUN --states N --out FILE.npz                      draw a fixed set of states, for train --data FILE.npz
   networks [PRESET | FILE.toml] [--json]                     what each network of a run costs, before it is trained
   bench [NAME ...] [--json FILE]                             what this machine can do, beside bare limits and peers
