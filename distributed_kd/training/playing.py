@@ -74,8 +74,9 @@ def play_saved(folder: RunFolder, config: RunConfig, spec: EnvSpec, asked: Asked
     parts = parts_of(folder, config, spec)
     check_fits(checkpoint, parts)
     names = list(dict.fromkeys([*asked.policies, *([asked.against] if asked.against else [])]))
-    unit = _unit(config, spec, checkpoint.parts) if any(asked.noise) else np.zeros(())
-    stage = _Stage(parts, asked, _policies(parts, checkpoint.parts["learner"], names), unit)
+    policies, are_bytes = _policies(parts, checkpoint.parts["learner"], names), spec.observation_dtype == "uint8"
+    deviation = data_set.spread(config, spec, checkpoint.parts) if any(asked.noise) and not are_bytes else None
+    stage = _Stage(parts, asked, policies, deviation)
     scores = []
     for noise, sticky in product(asked.noise, asked.sticky):
         played = {name: stage.play(name, noise, sticky) for name in names}
@@ -93,19 +94,13 @@ def _policies(parts: Parts, learner: dict, names: Sequence[str]) -> Policies:
     return Policies(networks, saved_normal(learner))
 
 
-def _unit(config: RunConfig, spec: EnvSpec, saved: dict) -> NDArray[np.float64]:
-    """What a noise of 1 is, of each number of an observation or of all of them."""
-    if spec.observation_dtype == "uint8":
-        return np.asarray(1.0 / spec.scale)
-    return data_set.spread(config, spec, saved)
-
-
 class _Stage:
     """The environments that policies are played in, all on the same seeds."""
 
-    def __init__(self, parts: Parts, asked: Asked, policies: Policies, unit: NDArray[np.float64]):
+    def __init__(self, parts: Parts, asked: Asked, policies: Policies, deviation: NDArray[np.float64] | None):
+        """`deviation` that a noise of 1 has, of each number of an observation; None: the range of bytes, or no noise."""
         self._env, self._spec = parts.config.env, parts.spec
-        self._policies, self._unit, self._video = policies, unit, asked.video
+        self._policies, self._deviation, self._video = policies, deviation, asked.video
         # Streams of their own: never the seeds of the run's rollouts or evaluations.
         seeds, self._random = (
             np.random.SeedSequence(asked.seed, spawn_key=parts.seed(*name).spawn_key)
@@ -134,7 +129,10 @@ class _Stage:
         return lambda observation: random.integers(0, self._spec.actions, len(observation))
 
     def _disturbed(self, env: gym.Env, noise: float, sticky: float) -> gym.Env:
-        return Disturbed(env, noise * self._unit, sticky) if noise or sticky else env
+        if not (noise or sticky):
+            return env
+        unit = env.observation_space.high.max() if self._deviation is None else self._deviation
+        return Disturbed(env, noise * unit if noise else 0.0, sticky)
 
     def _played(self, envs: list[gym.Env], act: Act, seeds: Sequence[int]) -> Played:
         try:

@@ -2,21 +2,23 @@
 
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 from launching import run_file, strict
 
 from distributed_kd.cli import main
 from distributed_kd.training import playing
 
 EPISODES = 6
+INLINE = ["--runner", "inline", "--evaluation.every_seconds", "0", "--checkpoint.every_seconds", "0"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("evaluated")
-    words = ["--runner", "inline", "--evaluation.every_seconds", "0", "--checkpoint.every_seconds", "0"]
-    assert main(["train", str(run_file(place, 600)), *words, "--out", str(place / "run")]) == 0
+    assert main(["train", str(run_file(place, 600)), *INLINE, "--out", str(place / "run")]) == 0
     return place / "run"
 
 
@@ -53,7 +55,7 @@ def test_nothing_is_disturbed_by_zeros_to_the_bit(run, capsys, monkeypatch):
     plain = played(run, capsys, "--policy", "teacher,random")
     zeros = ["--policy", "teacher,random", "--observation-noise", "0", "--sticky-actions", "0"]
     assert played(run, capsys, *zeros) == plain
-    monkeypatch.setattr(playing._Stage, "_disturbed", lambda self, env, *none: playing.Disturbed(env, 0 * self._unit, 0.0))
+    monkeypatch.setattr(playing._Stage, "_disturbed", lambda self, env, *none: playing.Disturbed(env, 0.0, 0.0))
     assert played(run, capsys, *zeros) == plain, "by way of the wrapper too"
 
 
@@ -71,20 +73,53 @@ def test_a_table_of_disturbances(run, capsys):
     assert played(run, capsys, "--policy", "teacher,random", *disturbed) == scores, "the same seed plays the same episodes"
 
 
-def test_the_noise_is_in_deviations_of_what_the_run_saw(run, capsys, monkeypatch):
+@pytest.fixture
+def disturbances(monkeypatch):
+    """What every environment that is disturbed is given, in the order in which they are made."""
     given = []
 
     class Noted(playing.Disturbed):
         def __init__(self, env, noise, sticky):
-            given.append((noise.tolist(), sticky))
+            given.append((np.asarray(noise).tolist(), sticky))
             super().__init__(env, noise, sticky)
 
     monkeypatch.setattr(playing, "Disturbed", Noted)
+    return given
+
+
+def test_the_noise_is_in_deviations_of_what_the_run_saw(run, capsys, disturbances):
     played(run, capsys, "--policy", "tiny", "--observation-noise", 0.1)
-    assert len(given) == EPISODES
+    assert len(disturbances) == EPISODES
     rows = playing.load_newest(run / "checkpoints").parts["replay"]["rows"]
     seen = np.asarray(rows["observation"])[np.asarray(rows["is_step"])]
-    assert given[0] == (pytest.approx((0.1 * seen.astype(np.float64).std(0)).tolist()), 0.0)
+    assert disturbances[0] == (pytest.approx((0.1 * seen.astype(np.float64).std(0)).tolist()), 0.0)
+
+
+class Bytes(gym.Env):
+    """Ten steps of random bytes, the highest of them 200."""
+
+    observation_space, action_space = Box(0, 200, (2,), np.uint8), Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 10
+        return self._seen(), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self._seen(), 1.0, self.left == 0, False, {}
+
+    def _seen(self):
+        return self.np_random.integers(0, 201, 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("normalise", ["false", "true"])
+def test_the_noise_of_bytes_is_a_share_of_their_range(tmp_path, capsys, disturbances, normalise, monkeypatch):
+    monkeypatch.setitem(gym.registry, "Bytes-v0", gym.envs.registration.EnvSpec("Bytes-v0", Bytes))
+    env = ["--env.id", "Bytes-v0", "--env.normalise", normalise]
+    assert main(["train", str(run_file(tmp_path, 300)), *INLINE, *env, "--out", str(tmp_path / "run")]) == 0
+    played(tmp_path / "run", capsys, "--policy", "tiny", "--observation-noise", 0.1)
+    assert disturbances == [(pytest.approx(20.0), 0.0)] * EPISODES
 
 
 def test_a_person_reads_a_table(run, capsys):
