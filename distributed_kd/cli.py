@@ -21,7 +21,7 @@ usage: python launch.py COMMAND [...]
   compare FILE... --out DIR [--seeds N] [--grid KEY=A,B ...] the same over seeds, files and values, and the report
   resume DIR [--KEY VALUE ...]                               go on from the newest good checkpoint of a run
   report DIR... [--out DIR]                                  report.html, .csv and .json from runs, finished or not
-  evaluate RUN --policy NAME [--episodes N] [--video DIR]    play full greedy episodes with saved weights
+  evaluate RUN --policy NAME [--against NAME] [--video DIR]  play full greedy episodes with saved weights
   export RUN --student NAME --format FORMAT --out FILE       write a policy as a file to deploy, checked first
   dataset RUN --states N --out FILE.npz                      draw a fixed set of states, for train --data FILE.npz
   networks [PRESET | FILE.toml] [--json]                     what each network of a run costs, before it is trained

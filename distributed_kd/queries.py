@@ -19,27 +19,56 @@ NETWORKS_OPTIONS = """\
 
 
 def evaluate(words: list[str]) -> int:
-    """`evaluate RUN --policy NAME [--episodes N] [--seed S] [--video DIR] [--json]`."""
+    """`evaluate RUN --policy NAME [--against NAME] [--observation-noise X ...] [--sticky-actions P ...] [--video DIR]`."""
     parser = Parser(prog="python launch.py evaluate", description="Play full greedy episodes with a run's newest weights.")
     parser.add_argument("run", metavar="RUN", help="the folder of a run")
-    parser.add_argument("--policy", required=True, help="teacher, or the name of a student")
-    parser.add_argument("--episodes", type=int, default=20, help="episodes to play (default: 20)")
+    parser.add_argument(
+        "--policy", required=True, help="teacher, the name of a student, random, several with commas between, or all of them"
+    )
+    parser.add_argument("--against", metavar="NAME", help="compare with this policy, episode by episode on the same seeds")
+    parser.add_argument("--episodes", type=int, default=20, help="episodes of each policy (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="episode seeds are spawned from it (default: 0)")
+    parser.add_argument(
+        "--observation-noise",
+        metavar="X",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        help="Gaussian noise on observations, in standard deviations that each of their numbers has in the states that the "
+        "run learned from; of images and other bytes as a share of their range. Several make a table (default: 0)",
+    )
+    parser.add_argument(
+        "--sticky-actions",
+        metavar="P",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        help="probability that the action before is taken again, 0.25 with Machado et al. 2018 (default: 0)",
+    )
     parser.add_argument("--video", metavar="DIR", help="record every episode as mp4 into this folder")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     parser.add_argument("--allow-env-import", action="store_true", help='let env.id "module:Id-v0" import that module')
     asked = parser.parse_args(words)
+    from distributed_kd.records import RANDOM
     from distributed_kd.reports.played import print_played
     from distributed_kd.storage.run_folder import RunFolder
-    from distributed_kd.training.playing import play_saved
+    from distributed_kd.training.playing import Asked, play_saved
     from distributed_kd.training.preflight import check_run
 
     folder = RunFolder.open(Path(asked.run))
     config = run_file.decode(run_file.read_toml(folder.config_file))
     spec = check_run(config, asked.allow_env_import)
-    video = Path(asked.video) if asked.video else None
-    played = play_saved(folder, config, spec, asked.policy, asked.episodes, asked.seed, video)
-    print_played(asked.policy, asked.seed, played, asked.json)
+    named = [*config.policies, RANDOM] if asked.policy == "all" and "all" not in config.students else asked.policy.split(",")
+    play = Asked(
+        policies=list(dict.fromkeys(named)),
+        against=asked.against,
+        episodes=asked.episodes,
+        seed=asked.seed,
+        noise=list(dict.fromkeys(asked.observation_noise)),
+        sticky=list(dict.fromkeys(asked.sticky_actions)),
+        video=Path(asked.video) if asked.video else None,
+    )
+    print_played(play_saved(folder, config, spec, play), play, asked.json)
     return 0
 
 

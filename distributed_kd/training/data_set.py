@@ -7,7 +7,7 @@ came from).
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,6 +109,27 @@ def _played(parts: Parts, config: RunConfig, learner: dict, states: int, random:
         for env in envs:
             env.close()
     return np.concatenate(seen)[:states]
+
+
+def spread(config: RunConfig, spec: EnvSpec, saved: Mapping[str, State]) -> NDArray[np.float64]:
+    """Standard deviation [*observation_shape] of each number of an observation, over the states that a run learned from:
+    as its normaliser has it, else in the replay, else in its set of states.
+
+    `saved` are the parts of a checkpoint. Raises ConfigurationError where it holds no states yet, and as `read` does.
+    """
+    normal = saved_normal(saved["learner"])
+    if normal is not None:
+        return normal[1].astype(np.float64)
+    if replay := saved.get("replay"):
+        rows = [shard["rows"] for shard in of_each(replay)]
+        seen = np.concatenate([np.asarray(one["observation"])[np.asarray(one["is_step"])] for one in rows])
+    else:
+        seen = read(Path(config.data.file)).observation
+        seen = seen[:, -1] if spec.frame_stack > 1 else seen
+    if not len(seen):
+        why, fix = "the run has seen no states yet that would tell how far observations spread", "Go on with it first"
+        raise ConfigurationError(Problem("no states", "states", 0, why, fix))
+    return seen.std(axis=0, dtype=np.float64)
 
 
 def write(data: DataSet, path: Path) -> None:

@@ -120,7 +120,8 @@ def test_options_that_there_are_not(words, line, tmp_path, monkeypatch, capsys):
 
 def test_evaluate_help(capsys):
     page = said(capsys, "evaluate", "--help")
-    for option in ("RUN", "--policy", "--episodes", "--seed", "--video", "--json", "--allow-env-import"):
+    options = ("RUN", "--policy", "--against", "--episodes", "--seed", "--observation-noise", "--sticky-actions", "--video")
+    for option in (*options, "--json", "--allow-env-import"):
         assert option in page
 
 

@@ -240,7 +240,8 @@ def test_evaluate_plays_the_saved_weights(finished, capsys, policy):
     asked = ["evaluate", str(finished.folder), "--policy", policy, "--episodes", "4"]
     assert main([*asked, "--json"]) == 0
     told = strict(capsys.readouterr().out)
-    assert set(told) == {"policy", "seed", "episodes", "return_mean", "return_ci95", "returns", "lengths"}
+    scored = {"policy", "seed", "episodes", "return_mean", "return_ci95", "returns", "lengths"}
+    assert set(told) == {*scored, "observation_noise", "sticky_actions"}
     assert (told["policy"], told["seed"], told["episodes"], len(told["returns"])) == (policy, 0, 4, 4)
     assert told["return_mean"] == pytest.approx(np.mean(told["returns"]))
     assert told["returns"] == told["lengths"]  # CartPole pays 1 a step
@@ -262,7 +263,7 @@ def test_evaluate_as_a_user_starts_it(finished):
         (["--policy", "tin"], "unknown policy (policy=tin): the run has none of this name. Did you mean tiny?"),
         (
             ["--policy", "zzz"],
-            "unknown policy (policy=zzz): the run has none of this name. The policies are teacher, half, tiny",
+            "unknown policy (policy=zzz): the run has none of this name. The policies are teacher, half, tiny, random",
         ),
         (
             ["--policy", "tiny", "--episodes", "0"],

@@ -23,7 +23,7 @@ from distributed_kd.replay.ring import Ring
 from distributed_kd.replay.shards import in_one
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.training.data_set import DataSet, draw, read, taught_by_its_run, write
+from distributed_kd.training.data_set import DataSet, draw, read, spread, taught_by_its_run, write
 from distributed_kd.training.parts import Parts
 
 ANEW = "Draw it anew with: python launch.py dataset"
@@ -404,3 +404,29 @@ def test_states_of_another_environment(tmp_path):
 
 def test_the_default_teacher_learns_in_its_run():
     assert TeacherConfig().learns, "or the states' own run would never be asked"
+
+
+def test_how_far_observations_spread_is_measured_where_there_are_states(tmp_path):
+    """First numbers 0, 1, 3 and 4 of the steps: a mean of 2 and a deviation of sqrt(10 / 4); the row 100 is no step."""
+    rows = np.array([[0.0, 7], [1, 7], [100, 7], [3, 7], [4, 7]], np.float32).repeat(2, axis=1)
+    shards = {"shards": {str(n): {"rows": replay_rows(part, is_step)} for n, (part, is_step) in enumerate(
+        ((rows[:3], np.array([True, True, False])), (rows[3:], np.array([True, True]))))}}  # fmt: skip
+    expected = pytest.approx([np.sqrt(2.5)] * 2 + [0.0] * 2)
+    assert spread(CONFIG, SPEC, {"learner": {}, "replay": shards}).tolist() == expected
+
+    normal = np.stack([np.zeros(4), [1.0, 2, 3, 4]]).astype(np.float32)
+    saved = {"learner": {"normaliser": {"normal": torch.from_numpy(normal)}}, "replay": shards}
+    assert spread(CONFIG, SPEC, saved).tolist() == [1, 2, 3, 4]
+
+    write(DataSet(states(10), "CartPole-v1", "/run"), tmp_path / "states.npz")
+    taught = replace(CONFIG, data=DataConfig(file=str(tmp_path / "states.npz")))
+    assert spread(taught, SPEC, {"learner": {}}).tolist() == pytest.approx([np.sqrt(8.25)] * 4)
+    write(DataSet(np.stack([100 * states(10), states(10)], axis=1), "CartPole-v1", "/run"), tmp_path / "stacked.npz")
+    taught = replace(CONFIG, data=DataConfig(file=str(tmp_path / "stacked.npz")))
+    assert spread(taught, replace(SPEC, frame_stack=2), {"learner": {}}).tolist() == pytest.approx([np.sqrt(8.25)] * 4)
+
+
+def test_no_states_no_spread():
+    none = {"rows": replay_rows(states(3), np.zeros(3, bool))}
+    with pytest.raises(ConfigurationError, match="the run has seen no states yet"):
+        spread(CONFIG, SPEC, {"learner": {}, "replay": none})
