@@ -58,7 +58,7 @@ def _map(actions, count, name, differing, places, gaps, numbers, axes_values) ->
 
     def draw(figure) -> None:
         axes = figure.add_subplot()
-        figure.subplots_adjust(left=0.18, right=0.97, top=0.9, bottom=0.27)
+        figure.subplots_adjust(left=0.24, right=0.97, top=0.9, bottom=0.27)
         axes.grid(False)
         axes.imshow(colours[actions], origin="lower", aspect="auto", interpolation="nearest",
                     extent=(x[0], x[-1], y[0], y[-1]))  # fmt: skip
