@@ -65,8 +65,10 @@ Opened = tuple[dict, Callable[[NDArray], NDArray[np.float32]]]
 
 
 def _onnx(path: Path, threads: int) -> Opened:
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(f"an .onnx file needs ONNX Runtime ({error}): pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     try:

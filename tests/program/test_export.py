@@ -119,6 +119,15 @@ def test_the_program_prints_what_the_file_says(run, tmp_path):
     assert list(told["parity"]["readers"]) == ["teacher.source"]
 
 
+def test_a_device_is_told_what_to_install(run, tmp_path, capsys):
+    exported(capsys, run, "--student", "tiny", "--format", "safetensors", "--out", tmp_path / "a.safetensors")
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "onnxruntime.py").write_text(FAILS)
+    ended = on_a_device(tmp_path, "a.onnx", given="[]")
+    why = "an .onnx file needs ONNX Runtime (not on the device): pip install onnxruntime"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {why}\n")
+
+
 def test_onnx_runs_without_us(run, tmp_path, capsys):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
