@@ -24,7 +24,7 @@ TABLE = [
         2,
         "frobnicate",
         "unknown command (command=frobnicate): there is none of this name. "
-        "The commands are train, resume, evaluate, dataset, networks, presets, doctor, bench",
+        "The commands are train, compare, resume, evaluate, report, export, dataset, networks, presets, doctor, bench",
     ),
     (2, "train cartpol", "unknown preset (preset='cartpol'): there is none of this name. Did you mean cartpole?"),
     (
