@@ -30,7 +30,7 @@ def parts_of(tables: Mapping[str, object]):
 
 
 def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, balances: bool, cpus: int, out: str) -> None:
-    """A run that never learns; a beat is a line of its metrics. It ends as by Ctrl-C.
+    """A run that never learns; a beat is a line of its metrics, from when every rollout has played. It ends as by Ctrl-C.
 
     With `balances`, its policies hold CartPole's pole. Where Ray is started here, it is told of so many `cpus`. At the end
     (actor, sequence, when it began, seconds) of every `collect` is written to `out`.
@@ -40,11 +40,11 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
     from distributed_kd.training.parts import Parts
     from distributed_kd.training.run import execute
 
-    goes_on, collected = True, []
+    goes_on, collected, played = True, [], set()
 
     def show(now) -> None:
         nonlocal goes_on
-        if goes_on and now.env_steps:
+        if goes_on and len(played) >= parts.config.rollouts.least:
             goes_on = baton.beat(now.env_steps, now.updates)
             if not goes_on:
                 signal.raise_signal(signal.SIGINT)
@@ -52,6 +52,7 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
     def noted(method: Callable) -> Callable:
         def both(journal: Journal, stats) -> None:
             collected.append((stats.actor, stats.sequence, stats.started, stats.seconds))
+            played.add(stats.actor)
             method(journal, stats)
 
         return both
