@@ -40,11 +40,11 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
     from distributed_kd.training.parts import Parts
     from distributed_kd.training.run import execute
 
-    goes_on, collected, played = True, [], set()
+    goes_on, collected = True, []
 
     def show(now) -> None:
         nonlocal goes_on
-        if goes_on and len(played) >= parts.config.rollouts.least:
+        if goes_on and have_all_played(collected, parts.config.rollouts.least):
             goes_on = baton.beat(now.env_steps, now.updates)
             if not goes_on:
                 signal.raise_signal(signal.SIGINT)
@@ -52,7 +52,6 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
     def noted(method: Callable) -> Callable:
         def both(journal: Journal, stats) -> None:
             collected.append((stats.actor, stats.sequence, stats.started, stats.seconds))
-            played.add(stats.actor)
             method(journal, stats)
 
         return both
@@ -67,6 +66,11 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
         folder = stack.enter_context(run_folder(parts))
         execute(parts, folder, loop("ray", address), show=show)
     Path(out).write_text(json.dumps(collected))
+
+
+def have_all_played(collected: Sequence[tuple[int, int, float, float]], actors: int) -> bool:
+    """Whether each of so many rollouts has ended a `collect`: on few cores many take half a minute until they are there."""
+    return len({actor for actor, *_ in collected}) >= actors
 
 
 def balanced(networks: Mapping[str, object]) -> Mapping[str, object]:

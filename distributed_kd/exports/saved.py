@@ -14,10 +14,11 @@ from distributed_kd.records import EnvSpec
 from distributed_kd.rollouts.policies import Act, Policies
 from distributed_kd.storage.checkpoints import Checkpoint, load_newest
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.storage.sources import policy_parameters, saved_normal
+from distributed_kd.storage.sources import saved_normal
 from distributed_kd.training.fitting import check_fits
 from distributed_kd.training.given import parts_of
 from distributed_kd.training.parts import Parts
+from distributed_kd.training.saved_policies import saved_networks
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +72,7 @@ def read_saved(folder: RunFolder, config: RunConfig, spec: EnvSpec, name: str) -
     parts = parts_of(folder, config, spec)
     check_fits(checkpoint, parts)
     learner = checkpoint.parts["learner"]
-    network = parts.networks()[name].eval().requires_grad_(False)
-    network.load_state_dict({key: torch.as_tensor(value) for key, value in policy_parameters(learner, name).items()})
+    network = saved_networks(parts, learner, [name])[name].eval().requires_grad_(False)
     wrong = [key for key, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if wrong:
         why, fix = f"its {wrong[0]} is not finite", "Export it as it was before it diverged, from an older copy of the run"

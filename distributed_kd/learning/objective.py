@@ -85,10 +85,9 @@ class Objective(nn.Module):
     def gradient(self, outputs: Tensor, told: Told, temperature: "Temperatures") -> Tensor:
         """Of `from_teacher`, where it has a closed form, at outputs [..., B, A] of one student or of several."""
         (term,) = self._terms
-        gradient = distillation_gradient(
+        return term.weight * distillation_gradient(
             term.name, outputs, told.q, temperature.of(term), weight=told.weight, smoothing=self._smoothing
         )
-        return gradient if term.weight == 1.0 else term.weight * gradient
 
     @property
     def maps_batches(self) -> bool:
@@ -169,8 +168,7 @@ class Temperatures:
 
     def of(self, term: LossConfig | None = None) -> float | Tensor:
         asked = term.temperature if term and term.temperature else self.own
-        now = self.auto if asked == "auto" else asked
-        return now if isinstance(self.share, float) and self.share == 1.0 else now * self.share
+        return (self.auto if asked == "auto" else asked) * self.share
 
 
 def misfits(

@@ -172,7 +172,8 @@ class PlainNetworks:
     def __init__(self, members: Sequence[EqualNetworks]):
         self._members = tuple(members)
         self._passes: dict[int, _Pass] = {}
-        self._computed = 0
+        self.forwards = 0
+        """so far: a backward is that of the last one"""
         self._newest: _Pass | None = None
         # Autograd asks for a backward only where something wants a gradient.
         self._handle = torch.zeros((), requires_grad=True)
@@ -180,11 +181,6 @@ class PlainNetworks:
     def __call__(self, inputs: Tensor) -> Tensor:
         """[B, F] -> the outputs of all [K, B, A], in the order of the members."""
         return _Through.apply(self._handle, self, self.computed(inputs))
-
-    @property
-    def computed_so_far(self) -> int:
-        """Forwards; a backward is that of the last one."""
-        return self._computed
 
     @property
     def layers(self) -> list[list[Tensor]]:
@@ -203,7 +199,7 @@ class PlainNetworks:
         newest = self._passes.get(len(inputs))
         if newest is None:
             newest = self._passes[len(inputs)] = _Pass(self._members, len(inputs))
-        self._computed, self._newest = self._computed + 1, newest
+        self.forwards, self._newest = self.forwards + 1, newest
         newest.inputs.copy_(inputs)
         do(newest.there)
         return newest.outputs.clone(memory_format=torch.contiguous_format)
@@ -253,12 +249,12 @@ class _Through(Function):
 
     @staticmethod
     def forward(context, _: Tensor, networks: PlainNetworks, outputs: Tensor) -> Tensor:
-        context.networks, context.computed = networks, networks.computed_so_far
+        context.networks, context.forwards = networks, networks.forwards
         return outputs.view_as(outputs)
 
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[None, ...]:
-        if context.computed != context.networks.computed_so_far:
+        if context.forwards != context.networks.forwards:
             raise RuntimeError("these outputs are not those of the last forward, and what led to them is gone")
         context.networks.backward(gradient)
         return None, None, None

@@ -17,12 +17,13 @@ from distributed_kd.reports.sizes import BYTES
 from distributed_kd.rollouts.policies import Policies
 from distributed_kd.storage.checkpoints import Checkpoint, load_newest
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.storage.sources import policy_parameters, saved_normal
+from distributed_kd.storage.sources import saved_normal
 from distributed_kd.training import data_set
 from distributed_kd.training.fitting import check_fits
 from distributed_kd.training.given import parts_of
 from distributed_kd.training.parts import Parts
 from distributed_kd.training.preflight import check_run
+from distributed_kd.training.saved_policies import saved_networks
 
 STATES, IMAGES = 1000, 300
 """States that are looked at, and images: a network takes longer for one"""
@@ -54,12 +55,9 @@ def open_run(folder: RunFolder) -> Opened:
     _check_size(parts)
     checkpoint = load_newest(folder.checkpoints)
     check_fits(checkpoint, parts)
-    networks, learner = parts.networks(), checkpoint.parts["learner"]
-    for name, network in networks.items():
-        saved = policy_parameters(learner, name)
-        if saved is None:
-            raise CheckpointError(Problem("not in the checkpoint", "policy", name, "it joined later", "Let the run go on"))
-        network.load_state_dict({key: torch.as_tensor(value) for key, value in saved.items()})
+    learner = checkpoint.parts["learner"]
+    networks = saved_networks(parts, learner, config.policies)
+    for network in networks.values():
         network.eval().requires_grad_(False)
     normal = saved_normal(learner)
     states = _states(checkpoint, config, spec, parts.seed("report"))

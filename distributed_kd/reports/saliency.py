@@ -46,7 +46,7 @@ def saliency(opened: Opened, name: str, observation: torch.Tensor) -> NDArray[np
 def frame(spec: EnvSpec, observation: NDArray) -> NDArray[np.float64]:
     """The newest image of an observation in shades from 0 to 1, [H, W]; channels told apart by their shade."""
     newest = observation[-1:] if spec.frame_stack > 1 else observation[None] if spec.channels == "none" else observation
-    planes = _flat(spec, newest if spec.frame_stack > 1 or spec.channels == "none" else observation).astype(float)
+    planes = _flat(spec, newest).astype(float)
     shades = np.linspace(1.0, 0.45, len(planes))[:, None, None]
     image = (planes * shades).max(0)
     low, high = image.min(), image.max()

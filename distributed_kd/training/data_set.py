@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from distributed_kd.config import RunConfig
@@ -27,9 +26,10 @@ from distributed_kd.rollouts.policies import Policies
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.files import make_folder, replace_file, storage_errors
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.storage.sources import policy_parameters, saved_normal
+from distributed_kd.storage.sources import saved_normal
 from distributed_kd.training.given import parts_of
 from distributed_kd.training.parts import Parts
+from distributed_kd.training.saved_policies import saved_networks
 
 FEWEST = 10
 """States of a set at least: part of them is held out"""
@@ -94,10 +94,7 @@ def _placed(rings: Sequence[Ring]) -> list[tuple[Ring, int]]:
 
 def _played(parts: Parts, config: RunConfig, learner: dict, states: int, random: np.random.Generator) -> NDArray:
     """So many states from greedy episodes of the teacher."""
-    network = parts.networks()["teacher"]
-    saved = policy_parameters(learner, "teacher")
-    network.load_state_dict({name: torch.as_tensor(value) for name, value in saved.items()})
-    policies, seen, count = Policies({"teacher": network}, saved_normal(learner)), [], 0
+    policies, seen, count = Policies(saved_networks(parts, learner, ["teacher"]), saved_normal(learner)), [], 0
     envs = [make(config.env, evaluation=True) for _ in range(config.evaluation.episodes)]
     try:
         while count < states:

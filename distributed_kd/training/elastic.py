@@ -57,7 +57,7 @@ class Shortage:
         if self._is_told or now - self._since < SHORTAGE_SECONDS:
             return ""
         self._is_told = True
-        return f"{there} of {self.least} rollouts are there ({self.key}={self.least}): the run waits for room for the others"
+        return f"{there} of {self.least} rollouts are there ({self.key}={self.least}): the run waits for the others"
 
 
 @dataclass

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from distributed_kd.config import RunConfig
@@ -22,11 +21,12 @@ from distributed_kd.rollouts.policies import Policies
 from distributed_kd.run_file import nearest
 from distributed_kd.storage.checkpoints import load_newest
 from distributed_kd.storage.run_folder import RunFolder
-from distributed_kd.storage.sources import policy_parameters, saved_normal
+from distributed_kd.storage.sources import saved_normal
 from distributed_kd.training import data_set
 from distributed_kd.training.fitting import check_fits
 from distributed_kd.training.given import parts_of
 from distributed_kd.training.parts import Parts
+from distributed_kd.training.saved_policies import saved_networks
 
 EXACT = 0.0
 """No noise, or no sticky action"""
@@ -65,7 +65,7 @@ def play_saved(folder: RunFolder, config: RunConfig, spec: EnvSpec, asked: Asked
     """Play full greedy episodes with a run's newest saved weights.
 
     Raises ConfigurationError where a policy is unknown, a number is none that can be or nothing can be recorded,
-    CheckpointError where no checkpoint is whole, StorageError where recordings cannot be written.
+    CheckpointError where no checkpoint is whole or a policy is not in it, StorageError where recordings cannot be written.
     """
     _check(config, asked)
     if asked.video:
@@ -74,7 +74,8 @@ def play_saved(folder: RunFolder, config: RunConfig, spec: EnvSpec, asked: Asked
     parts = parts_of(folder, config, spec)
     check_fits(checkpoint, parts)
     names = list(dict.fromkeys([*asked.policies, *([asked.against] if asked.against else [])]))
-    policies, are_bytes = _policies(parts, checkpoint.parts["learner"], names), spec.observation_dtype == "uint8"
+    learner, are_bytes = checkpoint.parts["learner"], spec.observation_dtype == "uint8"
+    policies = Policies(saved_networks(parts, learner, names), saved_normal(learner))
     deviation = data_set.spread(config, spec, checkpoint.parts) if any(asked.noise) and not are_bytes else None
     stage = _Stage(parts, asked, policies, deviation)
     scores = []
@@ -83,15 +84,6 @@ def play_saved(folder: RunFolder, config: RunConfig, spec: EnvSpec, asked: Asked
         against = played[asked.against] if asked.against else None
         scores += [Score(name, noise, sticky, played[name], against) for name in asked.policies]
     return scores
-
-
-def _policies(parts: Parts, learner: dict, names: Sequence[str]) -> Policies:
-    """Those of the names that have a network, with their saved weights."""
-    networks = {name: network for name, network in parts.networks().items() if name in names}
-    for name, network in networks.items():
-        saved = policy_parameters(learner, name)
-        network.load_state_dict({key: torch.as_tensor(value) for key, value in saved.items()})
-    return Policies(networks, saved_normal(learner))
 
 
 class _Stage:

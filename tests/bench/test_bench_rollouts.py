@@ -9,7 +9,17 @@ import pytest
 
 from distributed_kd import presets
 from distributed_kd.bench import rollouts
-from distributed_kd.bench.acting import FREE, acting_run, at_once, balanced, bare_cartpole, bare_lanes, call_share, parts_of
+from distributed_kd.bench.acting import (
+    FREE,
+    acting_run,
+    at_once,
+    balanced,
+    bare_cartpole,
+    bare_lanes,
+    call_share,
+    have_all_played,
+    parts_of,
+)
 from distributed_kd.bench.contenders import Rates, contending
 from distributed_kd.bench.figures import Options
 from distributed_kd.records import Weights
@@ -102,6 +112,12 @@ def test_bare_environments_take_turns(train, argument):
     with contending(train, argument) as bare:
         assert bare.turn(0.01).env_steps > 0
         assert bare.turn(0.01).env_steps > 0
+
+
+def test_a_run_is_measured_from_when_every_rollout_has_played():
+    of_the_first = [(0, 0, 1.0, 0.1), (0, 1, 1.2, 0.1)]
+    assert not have_all_played(of_the_first, 2)
+    assert have_all_played([*of_the_first, (1, 0, 9.0, 0.1)], 2)
 
 
 @pytest.mark.timeout(180)

@@ -46,6 +46,15 @@ def test_several_losses_are_the_weighted_sum_of_single_ones():
     assert min(single.item() for single in singles) > 0
 
 
+@pytest.mark.parametrize("name", ["kl", "kl_q", "mse"])
+def test_the_gradient_in_closed_form_is_that_of_the_loss_times_its_weight(name):
+    one = objective(LossConfig(name, weight=3.0))
+    outputs = torch.randn(16, 3, generator=torch.Generator().manual_seed(4), requires_grad=True)
+    weight = torch.linspace(0.5, 1.5, 16)
+    one.from_teacher(Sight(outputs, (), outputs), told(weight), ONE, 0.5).backward()
+    torch.testing.assert_close(one.gradient(outputs.detach(), told(weight), ONE), outputs.grad)
+
+
 @pytest.mark.parametrize(
     ("progress", "kl_counts", "mse_counts"),
     [

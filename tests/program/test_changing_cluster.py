@@ -150,7 +150,7 @@ def test_a_fixed_number_of_rollouts_waits_for_room_and_says_so(cluster, tmp_path
     with Started("train", run_file(tmp_path, ENDLESS), *words, cwd=tmp_path) as run:
         until_rollouts(run, folder, 3)
         cluster.remove(other)
-        run.until(lambda: "1 of 3 rollouts are there (rollouts.actors=3): the run waits for room" in run.err, "it says so")
+        run.until(lambda: "1 of 3 rollouts are there (rollouts.actors=3): the run waits" in run.err, "it says so")
         goes_on(run, folder)
         cluster.add(1)
         run.until(lambda: "3 rollouts are there again" in run.err, "all are there again")

@@ -47,7 +47,7 @@ def test_a_shortage_is_told_once_when_it_lasts_and_once_when_it_is_over():
     shortage = Shortage("rollouts.actors.min", 2)
     assert [shortage.look(1, now) for now in (0.0, SHORTAGE_SECONDS - 1)] == ["", ""]
     assert shortage.look(1, SHORTAGE_SECONDS) == (
-        "1 of 2 rollouts are there (rollouts.actors.min=2): the run waits for room for the others"
+        "1 of 2 rollouts are there (rollouts.actors.min=2): the run waits for the others"
     )
     assert shortage.look(0, SHORTAGE_SECONDS + 1) == ""
     assert shortage.look(2, SHORTAGE_SECONDS + 2) == "2 rollouts are there again"
