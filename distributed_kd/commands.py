@@ -242,6 +242,8 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
     from distributed_kd.reports.live import Screen
     from distributed_kd.reports.machine import machine
     from distributed_kd.reports.outcome import report
+    from distributed_kd.reports.rules import rules_of
+    from distributed_kd.training.saved_policies import saved_trees
     from distributed_kd.training.run import execute
 
     folder.lock()
@@ -251,7 +253,9 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
     with Screen(parts.config) as screen:
         summary, code = execute(parts, folder, runner, restored, screen.show)
     folder.note_machine(machine())
-    report(summary, folder, sys.stdout)
+    trees = saved_trees(folder, parts.config, parts.spec) if summary["status"] == "finished" else {}
+    rules = {name: rules_of(tree.network, parts.spec, tree.normal) for name, tree in trees.items()}
+    report(summary, folder, sys.stdout, rules)
     return code
 
 

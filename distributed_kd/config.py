@@ -15,6 +15,7 @@ from distributed_kd.checks import above_zero, at_least
 from distributed_kd.data_config import DataConfig, ReplayConfig, RolloutsConfig
 from distributed_kd.errors import Problem
 from distributed_kd.learner_config import LearnerConfig
+from distributed_kd.network_config import TREE
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.student_config import BETWEEN_STATES, LAYER_LOSSES, StudentConfig
 
@@ -187,6 +188,7 @@ class RunConfig:
             why = f"a batch of {size} steps has no {replicas} equal parts"
             fix = f"Set --learner.replicas {math.gcd(size, replicas)}, or --replay.batch_size {size + -size % replicas}"
             yield Problem("parts that are not equal", "learner.replicas", replicas, why, fix)
+        yield from self._tree_problems()
         yield from self._peer_problems()
         yield from self._priority_problems()
         by_scores = [
@@ -202,6 +204,14 @@ class RunConfig:
             yield Problem("evaluations by time", "evaluation.every_env_steps", 0, why, fix)
         for name, student in self.students.items():
             yield from self._data_problems(name, student)
+
+    def _tree_problems(self) -> Iterator[Problem]:
+        if self.teacher.network.is_tree and self.teacher.learns:
+            why, fix = "a tree is fitted to a teacher, it learns from no rewards", "Set --teacher.network.kind mlp"
+            yield Problem("a teacher that cannot learn", "teacher.network.kind", TREE, why, fix)
+        if self.learner.cuda_graph and any(one.network.is_tree for one in self.students.values()):
+            why, fix = "a tree is fitted on the processor", "Set --learner.cuda_graph false"
+            yield Problem("an update that cannot be recorded", "learner.cuda_graph", "true", why, fix)
 
     def _priority_problems(self) -> Iterator[Problem]:
         """What cannot go with steps that are drawn by priority."""
@@ -252,7 +262,7 @@ class RunConfig:
         if self.data.file and (student.td_weight or own):
             why, fix = "a data set holds states, no rewards", f"Use losses on the teacher's outputs, and --{key}.td_weight 0"
             yield Problem("no rewards to learn from", f"{key}.{student.loss_key}", student.label, why, fix)
-        if self.data.file and not any(term.until == 1 for term in student.terms):
+        if self.data.file and not student.network.is_tree and not any(term.until == 1 for term in student.terms):
             why, fix = "no loss counts to the end, so nothing tells when it has learned enough", "Let one have until = 1"
             yield Problem("no loss at the end", f"{key}.losses", student.label, why, fix)
         size, replicas = self.replay.batch_size, max(self.learner.replicas, 1)

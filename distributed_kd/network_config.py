@@ -17,8 +17,12 @@ KINDS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "minatar": ((16,), (128,)),
     "nature": ((32, 64, 64), (512,)),
     "impala": ((16, 32, 32), (256,)),
+    "tree": ((), ()),
 }
 """The networks by name: usual channels of their convolutions, and units of the linear layers behind them"""
+TREE = "tree"
+DEEPEST = 10
+"""Decisions, one behind the other, of a tree: it has 1,023 then, and nobody reads more"""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class NetworkConfig:
 
     kind: str = "mlp"
     """mlp: fully connected; minatar: one convolution of 3x3; nature: Mnih et al. 2015, for 84x84; impala: residual, Espeholt
-    et al. 2018; or "module:factory", your own, only with --allow-env-import"""
+    et al. 2018; tree: a student of rules, Bastani et al. 2018; or "module:factory", your own, only with
+    --allow-env-import"""
     hidden: tuple[int, ...] | Literal["auto"] = "auto"
     """units of each hidden linear layer; auto: the kind's usual ones times width"""
     channels: tuple[int, ...] | Literal["auto"] = "auto"
@@ -36,6 +41,8 @@ class NetworkConfig:
     """share of the usual widths that auto takes"""
     layer_norm: bool = False
     """layer normalisation before each ReLU of the linear layers"""
+    depth: int = 6
+    """tree: decisions, one behind the other, at most"""
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -52,6 +59,10 @@ class NetworkConfig:
         return bool(KINDS.get(self.kind, ((), ()))[0])
 
     @property
+    def is_tree(self) -> bool:
+        return self.kind == TREE
+
+    @property
     def is_foreign(self) -> bool:
         """It is made by a factory of the user's own."""
         return self.kind not in KINDS
@@ -61,6 +72,8 @@ class NetworkConfig:
         """In a few letters, such as `mlp 64 64` or `nature 16 32 32, 256`."""
         if self.is_foreign:
             return self.kind
+        if self.is_tree:
+            return f"tree of depth {self.depth}"
         parts = (" ".join(map(str, widths)) for widths in (self.filters, self.units) if widths)
         return f"{self.kind} {', '.join(parts)}".strip()
 
@@ -69,6 +82,10 @@ class NetworkConfig:
 
     def problems(self, key: str) -> Iterator[Problem]:
         what = "bad layer width"
+        if self.is_tree:
+            yield from self._tree_problems(key)
+        elif self.depth != NetworkConfig.depth:
+            yield Problem("option without effect", f"{key}.depth", self.depth, f"{self.kind} is no tree", "Remove it")
         yield from above_zero(f"{key}.width", self.width, what)
         for name in ("hidden", "channels"):
             widths = getattr(self, name)
@@ -95,6 +112,16 @@ class NetworkConfig:
                 f"Give {usual} width{'' if usual == 1 else 's'}",
             )
             yield Problem(what, f"{key}.channels", list(self.filters), why, fix)
+
+    def _tree_problems(self, key: str) -> Iterator[Problem]:
+        if isinstance(self.depth, bool) or not 1 <= self.depth <= DEEPEST:
+            why, fix = f"a tree that can be read has 1 to {DEEPEST}", f"Set --{key}.depth 6"
+            yield Problem("bad depth", f"{key}.depth", self.depth, why, fix)
+        default = NetworkConfig()
+        for name in ("hidden", "layer_norm"):  # a student has a width without being given one
+            if (value := getattr(self, name)) != getattr(default, name):
+                why = "a tree has no layers, only a depth"
+                yield Problem("option without effect", f"{key}.{name}", value, why, "Remove it")
 
 
 @dataclass(frozen=True)

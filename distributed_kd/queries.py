@@ -46,13 +46,16 @@ def evaluate(words: list[str]) -> int:
         help="probability that the action before is taken again, 0.25 with Machado et al. 2018 (default: 0)",
     )
     parser.add_argument("--video", metavar="DIR", help="record every episode as mp4 into this folder")
+    parser.add_argument("--rules", action="store_true", help="print what the policies that are trees decide by")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     parser.add_argument("--allow-env-import", action="store_true", help='let env.id "module:Id-v0" import that module')
     asked = parser.parse_args(words)
     from distributed_kd.records import RANDOM
     from distributed_kd.reports.played import print_played
+    from distributed_kd.reports.rules import rules_of
     from distributed_kd.storage.run_folder import RunFolder
     from distributed_kd.training.playing import Asked, play_saved
+    from distributed_kd.training.saved_policies import saved_trees
     from distributed_kd.training.preflight import check_run
 
     folder = RunFolder.open(Path(asked.run))
@@ -68,7 +71,12 @@ def evaluate(words: list[str]) -> int:
         sticky=list(dict.fromkeys(asked.sticky_actions)),
         video=Path(asked.video) if asked.video else None,
     )
-    print_played(play_saved(folder, config, spec, play), play, asked.json)
+    trees = saved_trees(folder, config, spec) if asked.rules else {}
+    rules = {name: rules_of(one.network, spec, one.normal) for name, one in trees.items() if name in play.policies}
+    if asked.rules and not rules:
+        why, fix = "none of the policies is a tree", 'Add a student with network = { kind = "tree" }, or leave --rules out'
+        raise ConfigurationError(Problem("no rules", "policy", asked.policy, why, fix))
+    print_played(play_saved(folder, config, spec, play), play, asked.json, rules)
     return 0
 
 

@@ -37,6 +37,11 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Which losses read an option of `LossConfig`"""
 
+VIPER = "viper"
+"""How a tree is taught, as summaries name it: Bastani, Pu and Solar-Lezama 2018, 1805.08328"""
+READ_BY_TREES = ("network", "warmup", "drives")
+"""The keys of a student's table that hold for a tree"""
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -156,7 +161,9 @@ class StudentConfig:
 
     @property
     def terms(self) -> tuple[LossConfig, ...]:
-        """What is mapped, the short form written out."""
+        """What is mapped, the short form written out; none of these for a tree, which is fitted to the teacher's actions."""
+        if self.network.is_tree:
+            return ()
         if self.losses:
             return self.losses
         beside = (LossConfig(),) if self.loss in TEACH_NO_ACTION else ()
@@ -165,6 +172,8 @@ class StudentConfig:
     @property
     def label(self) -> str:
         """The losses in one word, as summaries name them."""
+        if self.network.is_tree:
+            return VIPER
         return "+".join([*(term.name for term in self.terms), *(["td"] if self.td_weight else [])])
 
     @property
@@ -183,6 +192,9 @@ class StudentConfig:
 
     def problems(self, key: str) -> Iterator[Problem]:
         yield from self.network.problems(f"{key}.network")
+        if self.network.is_tree:
+            yield from self._tree_problems(key)
+            return
         for place, term in enumerate(self.losses):
             yield from term.problems(f"{key}.losses[{place}]")
         if self.temperature != "auto":
@@ -200,6 +212,15 @@ class StudentConfig:
         yield from share(f"{key}.learning_rate_end", self.learning_rate_end, "bad learning rate")
         yield from above_zero(f"{key}.max_grad_norm", self.max_grad_norm, "bad gradient clip")
         yield from self._loss_problems(key)
+
+    def _tree_problems(self, key: str) -> Iterator[Problem]:
+        yield from at_least(f"{key}.warmup", self.warmup, 0, "bad warm-up")
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name not in READ_BY_TREES and value != option.default:
+                why = f"a tree is fitted to the teacher's actions ({VIPER}), and reads {', '.join(READ_BY_TREES)} alone"
+                told = option.name if option.name == "losses" else value
+                yield Problem("option without effect", f"{key}.{option.name}", told, why, "Remove it")
 
     def _loss_problems(self, key: str) -> Iterator[Problem]:
         """Losses that cannot stand alone, or not beside each other."""

@@ -19,7 +19,7 @@ LINES = [
      "unknown network (teacher.network.kind='natur'): there is no such network. Did you mean nature?"),
     ('students.tiny.network.kind = "q q:net"',
      "unknown network (students.tiny.network.kind='q q:net'): there is no such network. Choose mlp, minatar, nature, impala,"
-     ' or "module:factory"'),
+     ' tree, or "module:factory"'),
     ("students.tiny.network.channels = [8]",
      "option without effect (students.tiny.network.channels=[8]): mlp has no convolutions that could be set here. Remove it,"
      " or choose minatar, nature or impala"),

@@ -16,6 +16,7 @@ from distributed_kd.learning.lesson import Lesson
 from distributed_kd.learning.replicas import ALONE, Replicas
 from distributed_kd.learning.students import Student
 from distributed_kd.learning.together import Together
+from distributed_kd.learning.tree_student import TreeStudent
 from distributed_kd.networks import layer_shapes
 from distributed_kd.records import EnvSpec
 from distributed_kd.student_config import StudentConfig
@@ -36,14 +37,16 @@ class Recruit:
     spec: EnvSpec
     replicas: Replicas = ALONE
 
-    def __call__(self, name: str, network: nn.Module) -> Student:
+    def __call__(self, name: str, network: nn.Module) -> Student | TreeStudent:
+        if self.configs[name].network.is_tree:
+            return TreeStudent(network, math.prod(self.spec.input_shape), self.spec.actions, self.replicas)
         shapes = layer_shapes(network, self.spec)
         features = math.prod(shapes[-1] if shapes else self.spec.input_shape)
         return Student(network, self.configs[name], shapes, self.teacher_shapes, features, self.seeds[name], self.replicas)
 
 
 def gathered(students: Mapping[str, Student], recruit: Recruit, lesson: Lesson, how: How) -> list[Together]:
-    """The groups in which students learn from now on; those that learn from their own lanes go on by themselves.
+    """The groups in which students learn from now on; trees, and those that learn from their own lanes, go on by themselves.
 
     `loop`: each is a group of its own, so that nobody's neighbours change a bit of what it learns. `together`: all of one
     age are one. `auto`: both ways are tried on copies that learn from `lesson`, and the faster one is taken.
@@ -51,7 +54,7 @@ def gathered(students: Mapping[str, Student], recruit: Recruit, lesson: Lesson, 
     by_age: dict[Hashable, dict[str, Student]] = defaultdict(dict)
     for name, one in students.items():
         config = recruit.configs[name]
-        if not config.learns_from_own_lanes:
+        if not (config.learns_from_own_lanes or config.network.is_tree):
             by_age[config.warmup, one.updates, one.began][name] = one
     groups: list[Together] = []
     for group in by_age.values():

@@ -13,6 +13,7 @@ from distributed_kd.networks.factory import Foreign, from_factory
 from distributed_kd.networks.inputs import Image, Scaled
 from distributed_kd.networks.plain import sizes_of
 from distributed_kd.networks.q_network import PLAIN, QNetwork
+from distributed_kd.networks.tree import TreeNetwork
 from distributed_kd.records import EnvSpec
 
 COMPILATIONS = 256
@@ -27,6 +28,8 @@ def build(config: NetworkConfig, spec: EnvSpec, seed: int = 0, head: HeadConfig 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if config.is_tree:
+            return TreeNetwork(config.depth, spec)
         return from_factory(config.kind, spec) if config.is_foreign else QNetwork(config, spec, head)
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -12,12 +13,16 @@ from distributed_kd.reports.curves import KEEPS, read_curves, steps_to_keep
 from distributed_kd.reports.picture import draw
 from distributed_kd.reports.ranking import best_first, rankings
 from distributed_kd.reports.report import write_page
+from distributed_kd.reports.rules import Rules, draw_rules
 from distributed_kd.reports.shown import measured, number, percent, return_form
 from distributed_kd.storage.run_folder import RunFolder
 
+FEW_RULES = 16
+"""Decisions of a tree that are printed at the end of a run at most; `evaluate --rules` prints all"""
 
-def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
-    """Print the outcome, and put its picture and its page into the run's folder.
+
+def report(summary: dict, folder: RunFolder, out: TextIO, rules: Mapping[str, Rules] = MappingProxyType({})) -> None:
+    """Print the outcome, with the `rules` of students that are trees, and put its pictures and its page into the folder.
 
     Raises CheckpointError for damaged metrics, StorageError where the page cannot be written.
     """
@@ -26,7 +31,7 @@ def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
     console.print(table(summary, steps))
     for ranking in rankings(summary, steps):
         console.print("", ranking)
-    for line in [answer(summary, steps), "", *notes(summary)]:
+    for line in [answer(summary, steps), "", *_told_rules(rules, folder), *notes(summary)]:
         console.print(line, soft_wrap=True, markup=False)
     page = write_page(folder.path, f"python launch.py report {shlex.quote(str(folder.path))}")
     console.print(f"report    {page}", soft_wrap=True, markup=False)
@@ -34,9 +39,22 @@ def report(summary: dict, folder: RunFolder, out: TextIO) -> None:
         picture = folder.path / "score_vs_size.svg"
         draw({summary["env"]: [summary]}, picture)
         console.print(f"picture   {picture}", soft_wrap=True, markup=False)
+        for name, its in rules.items():
+            picture = folder.path / f"tree_{name}.svg"
+            draw_rules(its, its.title(name), picture)
+            console.print(f"tree      {picture}", soft_wrap=True, markup=False)
     else:
         console.print(f"go on     python launch.py resume {folder.path}", soft_wrap=True, markup=False)
     console.print(f"run       {folder.path}", soft_wrap=True, markup=False)
+
+
+def _told_rules(rules: Mapping[str, Rules], folder: RunFolder) -> list[str]:
+    told = []
+    for name, its in rules.items():
+        few = its.root.leaves - 1 <= FEW_RULES
+        see = f"python launch.py evaluate {folder.path} --policy {name} --rules"
+        told += [its.title(name), *(its.lines if few else [f"  too many for here: {see}"]), ""]
+    return told
 
 
 def table(summary: dict, steps: Mapping[str, int | None]) -> Table:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -9,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distributed_kd.maths.statistics import bootstrap_ci95
+from distributed_kd.reports.rules import Rules
 from distributed_kd.reports.shown import return_form
 from distributed_kd.training.playing import Asked, Score
 
@@ -16,10 +19,17 @@ WIDTH = 120
 """Letters of a line"""
 
 
-def print_played(scores: list[Score], asked: Asked, as_json: bool) -> None:
-    """One line or a table about full episodes, or one JSON object: that of a single score, or more of them in `played`."""
+def print_played(
+    scores: list[Score], asked: Asked, as_json: bool, rules: Mapping[str, Rules] = MappingProxyType({})
+) -> None:
+    """One line or a table about full episodes, or one JSON object: that of a single score, or more of them in `played`.
+
+    Behind it come the `rules` of policies, by name.
+    """
     if as_json:
         told = [{"seed": asked.seed, **_told(score, asked.against)} for score in scores]
+        for one in told:
+            one |= {"rules": rules[one["policy"]].lines} if one["policy"] in rules else {}
         print(json.dumps(told[0] if len(told) == 1 else {"seed": asked.seed, "played": told}))
         return
     form = return_form(*(np.mean(score.played.returns) for score in scores))
@@ -29,6 +39,8 @@ def print_played(scores: list[Score], asked: Asked, as_json: bool) -> None:
         Console(file=sys.stdout, width=WIDTH, highlight=False).print(_table(scores, asked, form))
         versus = f"; difference: return less that of {asked.against} in the same episode" if asked.against else ""
         print(f"{asked.episodes} episodes of each, on the same seeds{versus}")
+    for name, its in rules.items():
+        print("\n".join(["", its.title(name), *its.lines]))
     if asked.video:
         print(f"recorded in {asked.video}")
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from distributed_kd.networks import parameter_count
 from distributed_kd.networks.ensemble import Ensemble
+from distributed_kd.networks.tree import TreeNetwork
 from distributed_kd.records import EnvSpec
 from distributed_kd.reports.shown import DASH
 
-KNOWN = (nn.Linear, nn.Conv2d, nn.LayerNorm, Ensemble)
+KNOWN = (nn.Linear, nn.Conv2d, nn.LayerNorm, Ensemble, TreeNetwork)
 """The modules with parameters of their own whose arithmetic is known; NoisyLinear is a Linear"""
 OTHER = "other"
 """Name of what lies in no such module: layers of a factory that are counted only"""
@@ -52,7 +53,7 @@ def layers_of(network: nn.Module, spec: EnvSpec) -> list[Layer]:
 
     hooks = [
         module.register_forward_hook(
-            lambda module, given, output, name=name: look(name or "mixture", module, given[0], output)
+            lambda module, given, output, name=name: look(name or _whole(module), module, given[0], output)
         )
         for name, module in network.named_modules()
         if isinstance(module, KNOWN)
@@ -66,8 +67,13 @@ def layers_of(network: nn.Module, spec: EnvSpec) -> list[Layer]:
     return [*rows.values(), *([Layer(OTHER, (), left, None)] if left else [])]
 
 
+def _whole(network: nn.Module) -> str:
+    """What a network is called whose parameters, or arithmetic, lie in no layer."""
+    return "decisions" if isinstance(network, TreeNetwork) else "mixture"
+
+
 def _multiply_adds(module: nn.Module, output: Tensor) -> int:
-    if isinstance(module, nn.LayerNorm):
+    if isinstance(module, (nn.LayerNorm, TreeNetwork)):  # a tree compares, and that is all
         return 0
     if isinstance(module, Ensemble):
         return output.numel() * len(module.members)

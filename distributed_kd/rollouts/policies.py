@@ -14,6 +14,7 @@ from distributed_kd.maths.normalisation import LARGEST, LEAST_DEVIATION
 from distributed_kd.networks import load_flat
 from distributed_kd.networks.noisy import draw_noise, is_noisy
 from distributed_kd.networks.on_arrays import Perceptron, SideBySide
+from distributed_kd.networks.tree import TreeNetwork
 from distributed_kd.records import Weights
 
 Act = Callable[[NDArray], NDArray[np.float32]]
@@ -23,8 +24,8 @@ Act = Callable[[NDArray], NDArray[np.float32]]
 class Policies:
     """Named networks on the CPU, refilled whenever newer weights are handed in.
 
-    Plain perceptrons act in NumPy, all others in PyTorch: which one it is hangs on nothing but the network, so that the same
-    weights always give the same outputs.
+    Plain perceptrons and trees act in NumPy, all others in PyTorch: which one it is hangs on nothing but the network, so
+    that the same weights always give the same outputs.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], normal: NDArray[np.float32] | None = None):
@@ -97,5 +98,7 @@ class Policies:
 
 @torch.inference_mode()
 def _forward(network: nn.Module, observation: NDArray) -> NDArray[np.float32]:
+    if isinstance(network, TreeNetwork):
+        return network.on_arrays(observation)
     # Rows out of the vector environments are contiguous and ours for the call, so they are shared, not copied.
     return network(torch.from_numpy(np.ascontiguousarray(observation))).numpy()

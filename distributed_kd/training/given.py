@@ -49,7 +49,11 @@ def read_given(config: RunConfig, spec: EnvSpec) -> Given:
 def _check_teachers(teachers: Sequence[Source], config: RunConfig, spec: EnvSpec, key: str) -> list[Problem]:
     # Whoever asks was allowed to import the networks that the run file itself names, and no others.
     allowed = {config.teacher.network.kind, *(one.network.kind for one in config.students.values())}
-    return [problem for one in teachers for problem in check_source(one, spec, key, allowed)]
+    problems = [problem for one in teachers for problem in check_source(one, spec, key, allowed)]
+    if config.teacher.learns and any(one.network.is_tree for one in teachers):
+        why, fix = "a tree learns from no rewards", "Set --teacher.frozen true"
+        problems.append(Problem("a teacher that cannot learn", "teacher.frozen", "false", why, fix))
+    return problems
 
 
 def _check_start(key: str, source: Source, network: NetworkConfig) -> Sequence[Problem]:

@@ -1,5 +1,6 @@
 """What is checked before Ray starts: environment, device, memory, the cluster's address. Sizes are held in `plan.py`."""
 
+import importlib
 import os
 import socket
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ def check_networks(parts: Parts) -> None:
     """Raise ConfigurationError for every student whose losses or settings its network, or its lanes, cannot serve."""
     networks, config, spec = parts.networks(), parts.config, parts.spec
     teacher_shapes = layer_shapes(networks["teacher"], spec)
-    problems: list[Problem] = []
+    problems = list(_tree_problems(config))
     driven = {int(number) for plan in parts.plans for number in plan.policy}
     for number, (name, student) in enumerate(config.students.items(), start=1):
         key = f"students.{name}"
@@ -85,6 +86,21 @@ def check_networks(parts: Parts) -> None:
             )
     if problems:
         raise ConfigurationError.of(problems)
+
+
+def _tree_problems(config: RunConfig) -> Iterator[Problem]:
+    """Trees are fitted by a package that not everybody has."""
+    trees = [name for name, student in config.students.items() if student.network.is_tree]
+    if not trees:
+        return
+    try:
+        importlib.import_module("sklearn.tree")
+    except ImportError:
+        why, fix = (
+            "a tree is fitted by scikit-learn, which is not installed",
+            'Install it: pip install "distributed-kd[tree]"',
+        )
+        yield Problem("missing package", f"students.{trees[0]}.network.kind", "tree", why, fix)
 
 
 def check_run(config: RunConfig, allow_env_import: bool) -> EnvSpec:

@@ -121,7 +121,7 @@ def test_an_image_that_is_too_small(capsys):
         (
             "minatar-breakout --teacher.network.kind transformer",
             "unknown network (teacher.network.kind='transformer'): there is no such network. "
-            'Choose mlp, minatar, nature, impala, or "module:factory"',
+            'Choose mlp, minatar, nature, impala, tree, or "module:factory"',
         ),
         ("cartpol", "unknown preset (preset='cartpol'): there is none of this name. Did you mean cartpole?"),
         ("no.toml", "cannot read the run file (file=no.toml): no such file or directory. Give the path of a TOML file"),
