@@ -1,19 +1,26 @@
 """The section on what the students of a group do otherwise than their teacher, and why; or a line that says why not."""
 
+from functools import partial
+
 from distributed_kd.errors import RunError
+from distributed_kd.networks.tree import TreeNetwork
 from distributed_kd.reports import believed
 from distributed_kd.reports.charts import lines_of
 from distributed_kd.reports.decision_maps import can_be_mapped, decision_maps
 from distributed_kd.reports.disagreement import action_gaps, disagreement_chart, disagreement_table, disagreements
-from distributed_kd.reports.markup import Html, element, joined
-from distributed_kd.reports.opened import open_run
+from distributed_kd.reports.markup import Html, element, joined, lines
+from distributed_kd.reports.opened import Opened, open_run
 from distributed_kd.reports.page import charts
 from distributed_kd.reports.reported import Reported
+from distributed_kd.reports.rules import plot_rules, rules_of, size_of
 from distributed_kd.reports.saliency import has_images, saliency_maps
 from distributed_kd.reports.standings import Group
+from distributed_kd.reports.svg import drawn
 
 MAPPED = 3
 """Students with maps beside the teacher's"""
+MOST_LEAVES = 16
+"""Of a tree that is drawn: of more the page has no room"""
 
 
 def insights(group: Group) -> Html:
@@ -49,7 +56,21 @@ def _looked_into(group: Group, run: Reported) -> Html:
     elif has_images(opened.spec):
         how = "Bright: pixels that the gap between the two best actions hangs on most, in states where the choice matters."
         parts += [element("p", how, class_="note"), charts(saliency_maps(opened, shown, gaps))]
-    return joined(parts)
+    return joined([*parts, *_trees(opened, names)])
+
+
+def _trees(opened: Opened, names: list[str]) -> list[Html]:
+    """What students that are trees decide by: drawn where that can be read, and in words."""
+    shown = []
+    for name in names:
+        network = opened.networks[name]
+        if isinstance(network, TreeNetwork):
+            rules = rules_of(network, opened.spec, opened.normal)
+            title = rules.title(name)
+            if rules.root.leaves <= MOST_LEAVES:
+                shown.append(drawn(partial(plot_rules, rules, title), size_of(rules), title, kind="tree"))
+            shown.append(element("details", element("summary", title), element("pre", lines(rules.lines))))
+    return [element("h3", "Students that are trees"), *shown] if shown else []
 
 
 def shown_students(group: Group, names: list[str]) -> list[str]:

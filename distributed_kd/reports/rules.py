@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from distributed_kd.maths.normalisation import LEAST_DEVIATION
 from distributed_kd.networks.tree import TreeNetwork
 from distributed_kd.records import EnvSpec
-from distributed_kd.reports.picture import COLOURS
+from distributed_kd.reports.decision_maps import ACTIONS
+from distributed_kd.reports.svg import FAINT, GRID, INK
 
 INDENT = "  "
 
@@ -83,29 +84,40 @@ def _lines(rule: Rule, indent: str) -> list[str]:
 
 
 def draw_rules(rules: Rules, title: str, path: Path) -> None:
-    """Write a picture (SVG) of a tree: decisions above, actions by colour below, yes to the right."""
+    """Write a picture (SVG) of a tree."""
     with matplotlib.rc_context({"svg.hashsalt": "distributed_kd", "font.size": 8}):
-        figure = Figure(figsize=(max(5.0, 0.75 * rules.root.leaves), 1.4 + 0.7 * rules.root.depth), layout="constrained")
-        axes = figure.add_subplot()
-        _draw(axes, rules.root, 0, 0)
-        axes.set_axis_off()
-        axes.set_title(title, loc="left").set_parse_math(False)
+        figure = Figure(figsize=size_of(rules))
+        plot_rules(rules, title, figure)
         figure.savefig(path, metadata={"Date": None})
 
 
-def _draw(axes, rule: Rule, left: int, depth: int) -> float:
+def size_of(rules: Rules) -> tuple[float, float]:
+    """Inches in which a tree can be read."""
+    return max(5.0, 0.75 * rules.root.leaves), 1.4 + 0.7 * rules.root.depth
+
+
+def plot_rules(rules: Rules, title: str, figure: Figure) -> None:
+    """Decisions above, actions by colour below, yes to the right."""
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    _plot(axes, rules.root, 0, 0)
+    axes.set_axis_off()
+    axes.set_title(title, loc="left").set_parse_math(False)
+
+
+def _plot(axes, rule: Rule, left: int, depth: int) -> float:
     """Draw what begins at a leaf's place and a level; gives where its head stands."""
     x = float(left)
     if rule.no:
-        no = _draw(axes, rule.no, left, depth + 1)
-        yes = _draw(axes, rule.yes, left + rule.no.leaves, depth + 1)
+        no = _plot(axes, rule.no, left, depth + 1)
+        yes = _plot(axes, rule.yes, left + rule.no.leaves, depth + 1)
         x = (no + yes) / 2
         for below, answer in ((no, "no"), (yes, "yes")):
-            axes.plot([x, below], [-depth, -depth - 1], color="#999999", linewidth=1, zorder=1)
-            axes.text((x + below) / 2, -depth - 0.5, answer, color="#666666", ha="center", va="center", fontsize=7)
-    colour = "#ffffff" if rule.no else COLOURS[rule.action % len(COLOURS)]
-    box = {"boxstyle": "round", "facecolor": colour, "edgecolor": "#666666"}
-    text = axes.text(x, -depth, rule.text.replace(" > ", "\n> "), color="black" if rule.no else "white", bbox=box,
+            axes.plot([x, below], [-depth, -depth - 1], color=FAINT, linewidth=1, zorder=1)
+            axes.text((x + below) / 2, -depth - 0.5, answer, color=FAINT, ha="center", va="center", fontsize=7)
+    colour = GRID if rule.no else ACTIONS[rule.action % len(ACTIONS)]
+    box = {"boxstyle": "round", "facecolor": colour, "edgecolor": FAINT}
+    text = axes.text(x, -depth, rule.text.replace(" > ", "\n> "), color=INK if rule.no else "white", bbox=box, fontsize=8,
                      ha="center", va="center", zorder=2)  # fmt: skip
     text.set_parse_math(False)
     return x

@@ -31,6 +31,9 @@ def test_it_is_scored_beside_the_others_and_drawn(run):
     assert told["updates"] == summary(run)["updates"]
     assert told["return_mean"] > 0
     assert (run / "tree_rules.svg").read_text().startswith("<?xml")
+    page = (run / "report.html").read_text()
+    assert page.count('aria-label="rules of rules: ') == 1, "drawn"
+    assert "<summary>rules of rules: " in page and ("<pre>if x[" in page or "<pre>action" in page), "and in words"
 
 
 def test_its_rules_are_told(run, capsys):
