@@ -20,7 +20,7 @@ usage: python launch.py COMMAND [...]
   train [PRESET | FILE.toml] [--KEY VALUE ...] [--out DIR]   train a teacher and its students; no preset means cartpole
   compare FILE... --out DIR [--seeds N] [--grid KEY=A,B ...] the same over seeds, files and values, and the report
   resume DIR [--KEY VALUE ...]                               go on from the newest good checkpoint of a run
-  report DIR... [--out DIR]                                  report.html, .csv and .json from runs, finished or not
+  report DIR... [--out DIR | --serve]                        report.html, .csv and .json from runs, finished or not
   evaluate RUN --policy NAME [--against NAME] [--video DIR]  play full greedy episodes with saved weights
   export RUN --student NAME --format FORMAT --out FILE       write a policy as a file to deploy, checked first
   dataset RUN --states N --out FILE.npz                      draw a fixed set of states, for train --data FILE.npz

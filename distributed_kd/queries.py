@@ -11,6 +11,8 @@ from distributed_kd.errors import ConfigurationError, Problem
 
 WIDTH = 120
 """Letters of a line"""
+REPORT_PORT = 6007
+"""The one beside TensorBoard's"""
 NETWORKS_OPTIONS = """\
   PRESET | FILE.toml          a preset or a run file; without one, cartpole
   --json                      print one JSON object instead of tables
@@ -55,8 +57,8 @@ def evaluate(words: list[str]) -> int:
     from distributed_kd.reports.rules import rules_of
     from distributed_kd.storage.run_folder import RunFolder
     from distributed_kd.training.playing import Asked, play_saved
-    from distributed_kd.training.saved_policies import saved_trees
     from distributed_kd.training.preflight import check_run
+    from distributed_kd.training.saved_policies import saved_trees
 
     folder = RunFolder.open(Path(asked.run))
     config = run_file.decode(run_file.read_toml(folder.config_file))
@@ -81,24 +83,42 @@ def evaluate(words: list[str]) -> int:
 
 
 def report(words: list[str]) -> int:
-    """`report DIR... [--out DIR]`."""
+    """`report DIR... [--out DIR | --serve [--port N]]`."""
     parser = Parser(
         prog="python launch.py report",
         description="Write report.html, report.csv and report.json from runs that are finished, stopped or still going on.",
     )
     parser.add_argument("folders", nargs="+", metavar="DIR", help="the folder of a run, or one that holds several")
-    parser.add_argument(
-        "--out", metavar="DIR", help="where to (default: into DIR; of several, into the folder you stand in)"
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--out", metavar="DIR", help="where to (default: into DIR; of several, into the folder you stand in)")
+    where.add_argument(
+        "--serve", action="store_true", help="write nothing: show it to browsers on this machine, anew while runs go on"
     )
+    parser.add_argument("--port", type=int, metavar="N", help=f"of --serve, 0 for any that is free (default: {REPORT_PORT})")
     asked = parser.parse_args(words)
     if "" in (*asked.folders, asked.out):
         raise ConfigurationError(Problem("no value", "DIR", "''", "it names no folder", "Give a folder, such as runs"))
+    if asked.port is not None and not asked.serve:
+        why, fix = "a file has no port", "Add --serve, or leave it out"
+        raise ConfigurationError(Problem("option without effect", "port", asked.port, why, fix))
+    folders, command = [Path(folder) for folder in asked.folders], f"python launch.py report {shlex.join(words)}"
+    if asked.serve:
+        return _serve(folders, REPORT_PORT if asked.port is None else asked.port, command)
     from distributed_kd.reports.report import write_report
 
-    folders = [Path(folder) for folder in asked.folders]
     out = Path(asked.out) if asked.out else folders[0] if len(folders) == 1 else Path()
-    for path in write_report(folders, out, f"python launch.py report {shlex.join(words)}"):
+    for path in write_report(folders, out, command):
         print(path)
+    return 0
+
+
+def _serve(folders: list[Path], port: int, command: str) -> int:
+    from distributed_kd.reports.serving import server
+
+    with server(folders, port, command) as serving:
+        host, port = serving.server_address[:2]
+        print(f"report    http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
+        serving.serve_forever()
     return 0
 
 

@@ -12,8 +12,11 @@ from importlib.resources import files
 from distributed_kd.reports.markup import Html, element, joined
 
 
-def page(title: str, *content: object) -> str:
-    """A whole page. Nothing from elsewhere is loaded, and no script or style but these two is allowed."""
+def page(title: str, *content: object, refresh_seconds: int | None = None) -> str:
+    """A whole page. Nothing from elsewhere is loaded, and no script or style but these two is allowed.
+
+    A browser loads it again after `refresh_seconds`, if any.
+    """
     style, script = _file("report.css"), _file("report.js")
     policy = "; ".join([
         "default-src 'none'", f"style-src '{_hash(style)}'", f"script-src '{_hash(script)}'", "img-src data:",
@@ -25,6 +28,7 @@ def page(title: str, *content: object) -> str:
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
+        *([element("meta", http_equiv="refresh", content=refresh_seconds)] if refresh_seconds else []),
         element("title", title),
         element("style", style),
     )

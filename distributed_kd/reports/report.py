@@ -13,7 +13,7 @@ from distributed_kd.reports.groups import grouped
 from distributed_kd.reports.machine import machine
 from distributed_kd.reports.markup import Html, element
 from distributed_kd.reports.page import page
-from distributed_kd.reports.reported import Reported, Unreadable, read_runs
+from distributed_kd.reports.reported import RUNNING, Reported, Unreadable, read_runs
 from distributed_kd.reports.sizes import BYTES
 from distributed_kd.reports.standings import Group, answer
 from distributed_kd.storage.files import make_folder, replace_file, storage_errors, strict_json
@@ -32,24 +32,38 @@ def write_report(folders: Sequence[Path], out: Path, command: str = "") -> list[
     `command` is what was typed for it. Gives the files. What of a run cannot be read is told in the report, and warned of.
     Raises ConfigurationError where there is no run, StorageError where nothing can be written.
     """
-    groups, unreadable = _read(folders)
-    return _written(out, {
-        PAGE: html(groups, unreadable, command),
+    return _written(out, texts(folders, command))
+
+
+def texts(
+    folders: Sequence[Path], command: str, refresh_seconds: int | None = None, warned: set[str] | None = None
+) -> dict[str, str]:
+    """What `write_report` writes, by the names of its files; raises as it does where there is no run.
+
+    The page asks to be loaded again after `refresh_seconds`, as long as a run goes on. What is in `warned` is not warned of
+    again, what is warned of gets into it.
+    """
+    groups, unreadable = _read(folders, set() if warned is None else warned)
+    goes_on = any(run.status == RUNNING for group in groups for run in group.runs)
+    return {
+        PAGE: html(groups, unreadable, command, refresh_seconds if goes_on else None),
         "report.csv": as_csv(groups),
         "report.json": f"{strict_json(as_plain(groups, unreadable, command), indent=1)}\n",
-    })  # fmt: skip
+    }
 
 
 def write_page(folder: Path, command: str) -> Path:
     """Write report.html on one run into its own folder; gives the file. Raises as `write_report`."""
-    (page,) = _written(folder, {PAGE: html(*_read([folder]), command)})
+    (page,) = _written(folder, {PAGE: html(*_read([folder], set()), command)})
     return page
 
 
-def _read(folders: Sequence[Path]) -> tuple[list[Group], list[Unreadable]]:
+def _read(folders: Sequence[Path], warned: set[str]) -> tuple[list[Group], list[Unreadable]]:
     runs, unreadable = read_runs(folders)
     for line in (*(one.why for one in unreadable), *(line for run in runs for line in run.wrong)):
-        logger.warning("warning: %s", line)
+        if line not in warned:
+            logger.warning("warning: %s", line)
+            warned.add(line)
     return [Group.of(env, label, members) for (env, label), members in grouped(runs).items()], unreadable
 
 
@@ -61,8 +75,8 @@ def _written(out: Path, texts: Mapping[str, str]) -> list[Path]:
     return [out / name for name in texts]
 
 
-def html(groups: Sequence[Group], unreadable: Sequence[Unreadable], command: str) -> str:
-    """The page."""
+def html(groups: Sequence[Group], unreadable: Sequence[Unreadable], command: str, refresh_seconds: int | None = None) -> str:
+    """The page; a browser loads it again after `refresh_seconds`, if any."""
     by_env: dict[str, list[Group]] = {}
     for group in groups:
         by_env.setdefault(group.env, []).append(group)
@@ -91,6 +105,7 @@ def html(groups: Sequence[Group], unreadable: Sequence[Unreadable], command: str
             sections.made(command, groups, machine()),
         ),
         element("footer", "Made by distributed_kd; this page loads nothing from elsewhere."),
+        refresh_seconds=refresh_seconds,
     )  # fmt: skip
 
 

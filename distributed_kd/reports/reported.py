@@ -17,6 +17,7 @@ from distributed_kd.reports.groups import Run, config_of, folders_of_runs, label
 from distributed_kd.reports.traces import Line, Traces
 from distributed_kd.storage.run_folder import RunFolder
 
+RUNNING = "running"
 ALIVE = 120.0
 """Seconds since the last sign of life up to which a run without an end is taken to be going on"""
 LARGEST_METRICS, LARGEST_FILE = 2**30, 2**24
@@ -156,7 +157,7 @@ def _went_on(folder: RunFolder, lines: list[Line]) -> bool:
 
 def _without_end(folder: RunFolder) -> str:
     newest = folder.metrics_file if folder.metrics_file.exists() else folder.config_file
-    return "running" if time.time() - newest.stat().st_mtime < ALIVE else "broke off"
+    return RUNNING if time.time() - newest.stat().st_mtime < ALIVE else "broke off"
 
 
 def _so_far(config: RunConfig, lines: list[Line], before: dict) -> dict:

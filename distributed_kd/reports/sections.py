@@ -9,7 +9,7 @@ from distributed_kd.reports.charts import against_size, against_time, by_loss, l
 from distributed_kd.reports.insights import insights
 from distributed_kd.reports.markup import Html, element, joined, lines, table
 from distributed_kd.reports.page import charts, section
-from distributed_kd.reports.reported import Reported, Unreadable
+from distributed_kd.reports.reported import RUNNING, Reported, Unreadable
 from distributed_kd.reports.shown import DASH, number, return_form
 from distributed_kd.reports.speed_charts import speed_charts
 from distributed_kd.reports.standings import Group, answer
@@ -135,7 +135,7 @@ def _run(run: Reported) -> list[object]:
         sums = element("td", DASH)
     return [
         element("th", run.name, scope="row"),
-        element("td", run.status, class_="text" if run.is_finished or run.status == "running" else "text bad"),
+        element("td", run.status, class_="text" if run.is_finished or run.status == RUNNING else "text bad"),
         str(summary["seed"]),
         f"{summary['env_steps']:,}",
         f"{summary['updates']:,}",

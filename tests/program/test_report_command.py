@@ -56,7 +56,12 @@ def test_without_out_it_goes_into_the_folder_itself(runs, tmp_path, monkeypatch)
         (["report", "."], "no run (DIR=.): there is no config.toml at or below it. Train a run first"),
         (["report", ""], "no value (DIR=''): it names no folder"),
         (["report", ".", "--out", ""], "no value (DIR=''): it names no folder"),
-        (["report", ".", "--serve"], "unrecognized arguments: --serve"),
+        (["report", ".", "--serve"], "no run (DIR=.): there is no config.toml at or below it. Train a run first"),
+        (["report", ".", "--serve", "--out", "x"], "argument --out: not allowed with argument --serve"),
+        (
+            ["report", ".", "--port", "80"],
+            "option without effect (port=80): a file has no port. Add --serve, or leave it out",
+        ),
     ],
 )
 def test_what_cannot_be_reported_is_told_in_a_line(words, said, tmp_path, monkeypatch, capsys):
