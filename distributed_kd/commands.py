@@ -87,7 +87,7 @@ def resume(words: list[str]) -> int:
     if options.help:
         folder = "  DIR                         the folder of a run\n"
         only = (
-            "Only keys of stop, evaluation, checkpoint, supervision and learner may change, and\n"
+            "Only keys of stop, evaluation, checkpoint, supervision, tracking and learner may change, and\n"
             "--students.NEW.KEY VALUE adds a student, which drives no lanes, so that all others learn as they would\n"
             "have. Defaults are the run's own."
         )
@@ -203,12 +203,14 @@ def _check(config, options: argparse.Namespace):
     Gives the run as it holds with its set of states, if it has one, the environment's spec, the loop and, where Ray is to be
     started here, the plan.
     """
+    from distributed_kd.storage.tracking import check_tracking
     from distributed_kd.training.chaos import CALM, Chaos
     from distributed_kd.training.plan import plan_here
     from distributed_kd.training.preflight import check_address, check_device, check_memory, check_run
 
     chaos = Chaos.parse(options.chaos) if options.chaos is not None else CALM
     spec = check_run(config, options.allow_env_import)
+    check_tracking(config.tracking)
     if not options.address:
         check_memory(config, spec)
     if options.runner == "inline" or config.data.file:
@@ -243,15 +245,19 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
     from distributed_kd.reports.machine import machine
     from distributed_kd.reports.outcome import report
     from distributed_kd.reports.rules import rules_of
-    from distributed_kd.training.saved_policies import saved_trees
+    from distributed_kd.storage.tracking import Trackers, begin
     from distributed_kd.training.run import execute
+    from distributed_kd.training.saved_policies import saved_trees
 
     folder.lock()
     if plan:
         print("\n".join(["plan", *(f"  {line}" for line in plan)]))
     print(f"run   {folder.path}", flush=True)
+    trackers = begin(parts.config.tracking, folder, run_file.read_toml(folder.config_file))
+    for one in trackers:
+        print(f"track {one.name}: {one.place}", flush=True)
     with Screen(parts.config) as screen:
-        summary, code = execute(parts, folder, runner, restored, screen.show)
+        summary, code = execute(parts, folder, runner, restored, screen.show, Trackers(trackers))
     folder.note_machine(machine())
     trees = saved_trees(folder, parts.config, parts.spec) if summary["status"] == "finished" else {}
     rules = {name: rules_of(tree.network, parts.spec, tree.normal) for name, tree in trees.items()}

@@ -1,7 +1,8 @@
 """The words of a run file: frozen dataclasses, one per table, that know their defaults and check themselves.
 
 `problems()` of each names everything wrong with it at once. Tables of their own files: the teacher's in `policy_config.py`,
-a student's in `student_config.py`, the learner's in `learner_config.py`, where the data comes from in `data_config.py`.
+a student's in `student_config.py`, the learner's in `learner_config.py`, where the data comes from in `data_config.py`, what
+is done beside learning in `upkeep_config.py`.
 Reading TOML and flags into them lives in `run_file.py` and `flags.py`.
 """
 
@@ -11,16 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from distributed_kd.checks import above_zero, at_least
+from distributed_kd.checks import at_least
 from distributed_kd.data_config import DataConfig, ReplayConfig, RolloutsConfig
 from distributed_kd.errors import Problem
 from distributed_kd.learner_config import LearnerConfig
 from distributed_kd.network_config import TREE
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.student_config import BETWEEN_STATES, LAYER_LOSSES, StudentConfig
+from distributed_kd.upkeep_config import CheckpointConfig, EvaluationConfig, SupervisionConfig, TrackingConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://\S+|file:///\S+")
 RESERVED_NAMES = ("teacher", "random", "none", "version", "seconds", "env_steps")
 
 
@@ -73,59 +74,6 @@ class StopConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """Full greedy episodes on seeds of their own."""
-
-    episodes: int = 20
-    """episodes for each policy"""
-    every_seconds: float = 15.0
-    """time between two evaluations while training; 0 = only at the end"""
-    every_env_steps: int = 0
-    """environment steps between two, in place of time: curves that can be compared, and repeat to the bit; 0 = by time"""
-
-    def problems(self, key: str = "evaluation") -> Iterator[Problem]:
-        yield from at_least(f"{key}.episodes", self.episodes, 2, "bad number of episodes")
-        for name in ("every_seconds", "every_env_steps"):
-            yield from at_least(f"{key}.{name}", getattr(self, name), 0, "bad interval")
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """What a resumed run starts from."""
-
-    every_seconds: float = 60.0
-    """time between two checkpoints; 0 = only at the end"""
-    keep: int = 3
-    """checkpoints kept"""
-    to: str = ""
-    """an empty place of the run's own, by a URL that fsspec knows, such as s3://BUCKET/PREFIX; "" = in the run's folder"""
-
-    def problems(self, key: str = "checkpoint") -> Iterator[Problem]:
-        yield from at_least(f"{key}.every_seconds", self.every_seconds, 0, "bad interval")
-        yield from at_least(f"{key}.keep", self.keep, 1, "bad number of checkpoints")
-        if "@" in self.to or "?" in self.to:
-            why, fix = "it would stand in config.toml", "Give credentials in the environment, as the store expects them"
-            yield Problem("a place with a secret in it", f"{key}.to", "(not shown)", why, fix)
-        elif self.to and not URL.fullmatch(self.to):
-            why, fix = "it must be a whole URL", f"Set --{key}.to s3://BUCKET/PREFIX or file:///FOLDER"
-            yield Problem("bad place for checkpoints", f"{key}.to", repr(self.to), why, fix)
-
-
-@dataclass(frozen=True)
-class SupervisionConfig:
-    """How much may go wrong on Ray before a run gives up."""
-
-    restarts: int = 20
-    """actors that are replaced, of all kinds together, within `within_seconds`; one more ends the run"""
-    within_seconds: float = 600.0
-    """seconds that a replaced actor is held against the run"""
-
-    def problems(self, key: str = "supervision") -> Iterator[Problem]:
-        yield from at_least(f"{key}.restarts", self.restarts, 0, "bad number of restarts")
-        yield from above_zero(f"{key}.within_seconds", self.within_seconds, "bad span of time")
-
-
-@dataclass(frozen=True)
 class RunConfig:
     """One run: a teacher, its students, and what they share."""
 
@@ -143,6 +91,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     @property
     def policies(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A run's metrics as they come: one JSON line each, and scalars for TensorBoard. Nothing is measured here."""
+"""A run's metrics as they come: one JSON line each, scalars for TensorBoard and trackers. Nothing is measured here."""
 
 import math
 import os
@@ -11,6 +11,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
 from distributed_kd.storage.files import storage_errors, strict, strict_json
+from distributed_kd.storage.tracking import Trackers
 
 TB_FLUSH_SECONDS = 5.0
 """TensorBoard's file reaches the disk at least this often while metrics come; the JSON lines at once"""
@@ -23,12 +24,13 @@ class Metrics:
     """Appends to metrics.jsonl and to an event file of its own in the folder tb.
 
     A line is `{"time": ..., "env_steps": ..., "updates": ..., <values as given, nested>}`, strict JSON. TensorBoard
-    gets every finite number under the path of its keys joined by "/", unaltered, at global step env_steps.
+    gets every finite number under the path of its keys joined by "/", unaltered, at global step env_steps, and trackers
+    get the same.
     A last line without its end, left by a crash, is cut off when the file is opened. Every method raises StorageError.
     """
 
-    def __init__(self, metrics_file: Path, tb_folder: Path):
-        self._path = metrics_file
+    def __init__(self, metrics_file: Path, tb_folder: Path, trackers: Trackers | None = None):
+        self._path, self._trackers = metrics_file, trackers or Trackers()
         self._tb_flushed = -math.inf
         with storage_errors(_WHAT, metrics_file):
             self._file = metrics_file.open("ab+")
@@ -50,11 +52,13 @@ class Metrics:
         with storage_errors(_WHAT, self._path):
             self._file.write(f"{strict_json({**fixed, **values})}\n".encode())
             self._file.flush()
-            scalars = [Summary.Value(tag=tag, simple_value=number) for tag, number in _scalars(strict(values))]
-            self._tb.write_event(Event(wall_time=now, step=int(env_steps), summary=Summary(value=scalars)))
+            numbers = dict(scalars(strict(values)))
+            told = [Summary.Value(tag=tag, simple_value=number) for tag, number in numbers.items()]
+            self._tb.write_event(Event(wall_time=now, step=int(env_steps), summary=Summary(value=told)))
             if not 0 <= now - self._tb_flushed < TB_FLUSH_SECONDS:
                 self._tb.flush()
                 self._tb_flushed = now
+        self._trackers.log(env_steps, updates, numbers)
 
     def close(self) -> None:
         """Bring everything to the disk and close; a second call does nothing."""
@@ -73,10 +77,11 @@ class Metrics:
         self.close()
 
 
-def _scalars(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
+def scalars(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in nested mappings, under the path of its keys joined by "/"."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _scalars(value, f"{prefix}{key}/")
+            yield from scalars(value, f"{prefix}{key}/")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield f"{prefix}{key}", float(value)
 

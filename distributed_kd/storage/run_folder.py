@@ -107,6 +107,11 @@ class RunFolder:
         return self.path / "machine.json"
 
     @property
+    def tracked_file(self) -> Path:
+        """What the run is called by the trackers that are told of it."""
+        return self.path / "tracked.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.path / "lock"
 
@@ -192,6 +197,16 @@ class RunFolder:
     def read_machine(self) -> dict[str, object]:
         """machine.json, empty where there is none; raises CheckpointError where it is damaged."""
         return self._read(self.machine_file, "the machine cannot be read", "Remove it") or {}
+
+    def note_tracked(self, names: Mapping[str, str]) -> None:
+        """Put tracked.json in place: the trackers, and what each calls the run; raises StorageError."""
+        with storage_errors("what the run is tracked as could not be noted", self.tracked_file):
+            replace_file(self.tracked_file, f"{strict_json(names, indent=2)}\n".encode())
+
+    def read_tracked(self) -> dict[str, object]:
+        """tracked.json, empty where there is none; raises CheckpointError where it is damaged."""
+        what, fix = "what the run is tracked as cannot be read", "Remove it: trackers are told of a new run then"
+        return self._read(self.tracked_file, what, fix) or {}
 
     def write_summary(self, summary: dict[str, object]) -> None:
         """Put summary.json in place, atomically, as strict JSON: NaN and infinities are null; raises StorageError."""

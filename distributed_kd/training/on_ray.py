@@ -9,6 +9,7 @@ evaluation is replaced, the replay and the learner go back together to the newes
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 import ray
@@ -22,6 +23,7 @@ from distributed_kd.training.cluster import ActorLost, Cluster, Moving, placed
 from distributed_kd.training.connection import joined
 from distributed_kd.training.deliveries import Deliveries
 from distributed_kd.training.examining import Examiner
+from distributed_kd.training.gauges import Gauges
 from distributed_kd.training.membership import Membership
 from distributed_kd.training.run import Run, Runner
 from distributed_kd.training.supervision import Life, Supervision
@@ -37,7 +39,10 @@ def train(run: Run, address: str | None, chaos: Chaos) -> Evaluation | None:
     chaos.prepare()
     with joined(address):
         run.stop.install()  # Ray replaces the handler of SIGTERM
-        with placed(run, chaos.env, shared=address is not None) as cluster:
+        with ExitStack() as stack:
+            if address is not None:  # a Ray of our own nobody asks for its metrics
+                stack.enter_context(run.trackers.also(Gauges(run.folder.path.name)))
+            cluster = stack.enter_context(placed(run, chaos.env, shared=address is not None))
             return _Loop(run, cluster, chaos).run()
 
 

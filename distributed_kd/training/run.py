@@ -12,8 +12,10 @@ from distributed_kd.errors import DivergedError, EnvironmentFault, InternalError
 from distributed_kd.records import Evaluation, Fault, LearnerReport, Receipt, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
-from distributed_kd.storage.metrics import Metrics
+from distributed_kd.storage.files import strict
+from distributed_kd.storage.metrics import Metrics, scalars
 from distributed_kd.storage.run_folder import RunFolder
+from distributed_kd.storage.tracking import Trackers
 from distributed_kd.training.bounds import Bounds
 from distributed_kd.training.divergence import kept
 from distributed_kd.training.fitting import check_fits
@@ -44,6 +46,7 @@ class Run:
     restored: Checkpoint | None
     runner: str
     incarnation: int
+    trackers: Trackers
 
     def __post_init__(self) -> None:
         self._saving = Saving(self._checkpoints, self.config.checkpoint, self.journal.saved)
@@ -189,8 +192,9 @@ def execute(
     runner: Runner,
     restored: Checkpoint | None = None,
     show: Callable[[Snapshot], None] = lambda _: None,
+    trackers: Trackers | None = None,
 ) -> tuple[dict, int]:
-    """Train in a locked folder and write its summary; gives the summary and the exit code.
+    """Train in a locked folder and write its summary; gives the summary and the exit code. `trackers` are told of it all.
 
     Raises RunError where the run cannot go on; what was committed before stays, and the summary says "failed".
     """
@@ -199,7 +203,8 @@ def execute(
         check_fits(restored, parts)
     began = restored.parts["journal"] if restored else None
     bounds = Bounds.of(config, earlier_seconds=began["seconds"] if began else 0.0)
-    metrics = Metrics(folder.metrics_file, folder.tb)
+    trackers = trackers or Trackers()
+    metrics = Metrics(folder.metrics_file, folder.tb, trackers)
     journal = Journal(config.policies, bounds, metrics, config.rollouts.least, show)
     if began:
         journal.restore(began)
@@ -214,6 +219,7 @@ def execute(
             restored,
             runner=runner.name,
             incarnation=_incarnation(restored, runner),
+            trackers=trackers,
         )
         status = "failed"
         final = None
@@ -232,6 +238,7 @@ def execute(
             metrics.close()
             summary = summarise(parts, journal, status, final)
             folder.write_summary(summary)
+            trackers.finish(dict(scalars(strict(summary))), status == "finished")
     return summary, stop.exit_code
 
 
