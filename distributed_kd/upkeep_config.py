@@ -65,12 +65,12 @@ class SupervisionConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Who is told of the metrics too, as they come; where to is said by their own environment variables."""
+    """Who else is told of the metrics; their own environment variables say where."""
 
     wandb: bool = False
-    """Weights & Biases: WANDB_PROJECT, WANDB_MODE, `wandb login`"""
+    """Weights & Biases, as `wandb login` and WANDB_PROJECT say"""
     mlflow: bool = False
-    """MLflow: MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME"""
+    """MLflow, at MLFLOW_TRACKING_URI"""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -204,7 +204,7 @@ def test_every_key_is_written():
     assert tables["students"]["tiny"]["losses"] == tables["teacher"]["weights"] == []
     assert tables["students"]["tiny"]["start"] == tables["data"]["file"] == ""
     assert tables["students"]["tiny"]["network"] == {
-        "kind": "mlp", "hidden": "auto", "channels": "auto", "width": 0.25, "layer_norm": False,
+        "kind": "mlp", "hidden": "auto", "channels": "auto", "width": 0.25, "layer_norm": False, "depth": 6,
     }  # fmt: skip
     assert tables["teacher"]["network"]["width"] == 1.0
     assert tables["env"]["evaluation_kwargs"] == {}

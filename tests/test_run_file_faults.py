@@ -49,7 +49,7 @@ WRONG = [
     (
         "teacher.network.qqq = 1",
         "unknown key (teacher.network.qqq=1): [teacher.network] has no key of this name. It knows kind, hidden,"
-        " channels, width, layer_norm",
+        " channels, width, layer_norm, depth",
     ),
     ("seed = true", f"wrong type (seed=true): {WHOLE}"),
     ("seed = '1'", f'wrong type (seed="1"): {WHOLE}'),

@@ -138,7 +138,8 @@ def test_a_newcomer_may_begin_as_an_old_student(path):
     assert contents(students["a"]["trained"]["network"]) != contents(before)
 
 
-ONLY = "Leave it, or start a new run; only stop, evaluation, checkpoint, supervision, learner and new students may change"
+MAY = "stop, evaluation, checkpoint, supervision, tracking, learner and new students"
+ONLY = f"Leave it, or start a new run; only {MAY} may change"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_run_lives_through_its_faults_and_counts_them(tmp_path):
-    words = ["--out", "run", "--stop.minutes", 0.5, "--checkpoint.every_seconds", 3, "--rollouts.env_faults", 10_000]
-    faults = "kill=rollout:4s,learner:12s;env=raise:0.001,nan:0.0005"
-    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", faults, cwd=tmp_path)
+    words = ["--out", "run", "--stop.minutes", 0.9, "--checkpoint.every_seconds", 3, "--rollouts.env_faults", 10_000]
+    faults = "kill=rollout:8s,learner:12s;env=raise:0.01,nan:0.01"
+    ended = launch("train", run_file(tmp_path, 10**9), *words, "--chaos", faults, cwd=tmp_path, seconds=250)
     assert ended.returncode == 0, ended.stderr
     told = summary(tmp_path / "run")
     account = told["accounting"]
