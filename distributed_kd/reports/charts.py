@@ -24,8 +24,13 @@ LINES = 7
 """Students in a picture of lines: of more, the best and the worst"""
 
 
-def against_size(groups: Sequence[Group]) -> Html:
-    """Score against parameters, students of the groups of one environment, with the Pareto front over all of them."""
+def against_size(groups: Sequence[Group]) -> Html | None:
+    """Score against parameters, students of the groups of one environment, with the Pareto front over all of them.
+
+    None where no size is known.
+    """
+    if all(math.isnan(one.share) for group in groups for one in group.students):
+        return None
 
     def draw(figure) -> None:
         axes = _score_axes(figure, groups)
@@ -43,8 +48,10 @@ def against_size(groups: Sequence[Group]) -> Html:
                  "Score against size; bars are 95 % intervals, the line is the Pareto front.")  # fmt: skip
 
 
-def against_time(groups: Sequence[Group]) -> Html:
-    """Score against microseconds per decision."""
+def against_time(groups: Sequence[Group]) -> Html | None:
+    """Score against microseconds per decision; None where they were not measured yet."""
+    if all(math.isnan(one.microseconds) for group in groups for one in group.students):
+        return None
 
     def draw(figure) -> None:
         axes = _score_axes(figure, groups, named_at=0.5)

@@ -161,13 +161,18 @@ def _without_end(folder: RunFolder) -> str:
 
 
 def _so_far(config: RunConfig, lines: list[Line], before: dict) -> dict:
-    """What a summary would say by the newest line and evaluation; sizes and account are those of an earlier one, if any."""
+    """What a summary would say by the newest lines; the account is that of an earlier one, if any."""
     evaluated = next((line for line in reversed(lines) if line.scores), None)
     scores = evaluated.scores if evaluated else {}
+    sizes = next((line.parameters for line in reversed(lines) if line.parameters), {})
+    whole = sizes.get("teacher", before["teacher"]["parameters"])
     students = {}
     for name, one in believed.table(config.students).items():
         earlier = before["students"].get(name, believed.student({}))
-        students[name] = {**earlier, **_newest(scores.get(name)), "loss": one.label}
+        size = sizes.get(name, earlier["parameters"])
+        share = size / whole if whole > 0 else math.nan
+        known = {"parameters": size, "parameter_share": share, "loss": one.label}
+        students[name] = {**earlier, **_newest(scores.get(name)), **known}
     random = _newest(scores.get("random"))["return_mean"]
     last = lines[-1] if lines else None
     return before | {
@@ -177,7 +182,7 @@ def _so_far(config: RunConfig, lines: list[Line], before: dict) -> dict:
         "updates": int(last.updates) if last else 0,
         "wall_seconds": float(Traces(lines).seconds[-1]) if lines else 0.0,
         "random_return": random,
-        "teacher": {**before["teacher"], **_newest(scores.get("teacher"))},
+        "teacher": {**before["teacher"], **_newest(scores.get("teacher")), "parameters": whole},
         "students": students,
     }
 

@@ -246,7 +246,5 @@ def answer(group: Group) -> tuple[str, str]:
     twins = sum(one.parameters == best.parameters and one.score >= KEEPS for one in group.students) - 1
     of_that_size = sum(one.parameters == best.parameters for one in group.students)
     others = f" {twins + 1} of {of_that_size} students of that size keep as much." if twins > 0 else ""
-    poor = (
-        " The teacher itself is not told apart from chance, so shares of its score say little." if not low > random else ""
-    )
+    poor = " The teacher itself is not told apart from chance, so shares of its score say little." if low <= random else ""
     return sentence, f"Student {best.policy}; {of}.{others}{poor}{unfinished}"

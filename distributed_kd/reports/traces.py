@@ -31,6 +31,8 @@ class Line:
     scores: dict[str, dict]
     """the policies of an evaluation, by name"""
     evaluated: Evaluated | None
+    parameters: dict[str, float]
+    """of each policy, where the line tells of them"""
 
     @classmethod
     def of(cls, told: dict) -> "Line":
@@ -52,6 +54,7 @@ class Line:
             {name: believed.figure(charts.get(name)) for name in CHARTED if name in charts},
             {name: one for name, one in believed.table(told.get("evaluation")).items() if isinstance(one, dict)},
             evaluated,
+            {name: believed.figure(one) for name, one in believed.table(told.get("parameters")).items()},
         )
 
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -53,10 +54,12 @@ class Journal:
         metrics: Metrics,
         rollouts: int,
         show: Callable[[Snapshot], None],
+        parameters: Mapping[str, int] = MappingProxyType({}),
     ):
-        """`rollouts` that there are; whoever starts and ends some later sets it anew."""
+        """`rollouts` that there are; whoever starts and ends some later sets it anew. `parameters` of each policy."""
         self.bounds, self.rollouts = bounds, rollouts
         self._policies, self._metrics, self._show = policies, metrics, show
+        self._parameters = dict(parameters)  # until they are told
         self.phase = "warm-up"
         self.account, self.invariants = Account(), Invariants()
         self._costs = Costs()
@@ -177,6 +180,8 @@ class Journal:
             charts["replay_late_priorities"] = receipt.late_priorities
         self._window = Window(time.monotonic())
         told = {"charts": charts, "episodes": window.episodes(), "losses": window.losses}
+        if self._parameters:
+            told["parameters"], self._parameters = self._parameters, {}
         if recoveries := self.account.recoveries.told():
             told["recovery_seconds"] = recoveries
         self._write(told)

@@ -46,6 +46,16 @@ def test_a_run_without_an_end_is_told_by_its_newest_evaluation(tmp_path, age, st
     assert not run.is_finished and run.is_scored and not run.wrong
 
 
+def test_sizes_are_known_before_the_end(tmp_path):
+    folder = going_on(tmp_path)
+    lines = folder.metrics_file.read_text().splitlines()
+    told = {**json.loads(lines[0]), "parameters": {"teacher": 1000, "a": 250, "stranger": 3}}
+    folder.metrics_file.write_text("\n".join([json.dumps(told), *lines[1:]]) + "\n")
+    run = read_run(folder)
+    assert run.summary["teacher"]["parameters"] == 1000
+    assert {name: one["parameter_share"] for name, one in run.summary["students"].items()} == {"a": 0.25}
+
+
 def test_a_run_that_has_only_begun_is_there(tmp_path):
     folder = make_run(tmp_path)
     folder.summary_file.unlink()
@@ -59,7 +69,7 @@ def test_the_summary_says_how_it_ended(tmp_path, status):
 
 
 def test_a_run_that_was_resumed_goes_on(tmp_path):
-    """Its summary is of an earlier end; sizes, which metrics do not tell, are still those."""
+    """Its summary is of an earlier end; sizes, which these metrics do not tell, are still those."""
     folder = make_run(tmp_path, status="interrupted", students={"a": student(score=0.9)})
     before = time.time() - 100
     os.utime(folder.summary_file, (before, before))

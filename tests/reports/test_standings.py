@@ -72,7 +72,9 @@ def test_of_a_teacher_that_learned_nothing_no_share_is_told(tmp_path, mean, said
 
 def test_a_teacher_near_chance_is_warned_of(tmp_path):
     teacher = {**BASE["teacher"], "return_mean": 12.0, "return_ci95": [9.0, 15.0]}
-    assert "not told apart from chance" in answer(group(tmp_path, {"a": student(score=3.0)}, teacher=teacher))[1]
+    assert "not told apart from chance" in answer(group(tmp_path / "one", {"a": student(score=3.0)}, teacher=teacher))[1]
+    unknown = {**BASE["teacher"], "return_ci95": [None, None]}
+    assert "chance" not in answer(group(tmp_path / "other", {"a": student()}, teacher=unknown))[1], "no interval"
 
 
 def test_scores_of_a_run_that_goes_on_are_said_to_be_no_end(tmp_path):

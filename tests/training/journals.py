@@ -26,9 +26,9 @@ CONFIG = RunConfig(
 SPEC = read_spec(CONFIG.env)
 
 
-def journal(folder, show=lambda _: None, config=CONFIG) -> Journal:
+def journal(folder, show=lambda _: None, config=CONFIG, **more) -> Journal:
     metrics = Metrics(folder / "metrics.jsonl", folder / "tb")
-    return Journal(config.policies, Bounds.of(config), metrics, config.rollouts.actors, show)
+    return Journal(config.policies, Bounds.of(config), metrics, config.rollouts.actors, show, **more)
 
 
 def receipt(inserted=0, sampled=0, evicted=0, dropped=None, size=None) -> Receipt:

@@ -43,6 +43,14 @@ def test_a_line_tells_of_its_own_window_only(tmp_path):
     assert second["env_steps"] == 16
 
 
+def test_sizes_are_told_once(tmp_path):
+    made = journal(tmp_path, parameters={"teacher": 42, "big": 30})
+    made.flush()
+    made.flush()
+    first, second = lines(tmp_path)
+    assert first["parameters"] == {"teacher": 42, "big": 30} and "parameters" not in second
+
+
 def test_a_receipt_that_comes_late_changes_nothing(tmp_path):
     made = journal(tmp_path)
     newest = receipt(inserted=64, sampled=256)
