@@ -15,6 +15,8 @@ from distributed_kd.reports.decision_maps import ACTIONS
 from distributed_kd.reports.svg import FAINT, GRID, INK
 
 INDENT = "  "
+TITLE = 0.4
+"""Inches for it"""
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,14 @@ def draw_rules(rules: Rules, title: str, path: Path) -> None:
 
 def size_of(rules: Rules) -> tuple[float, float]:
     """Inches in which a tree can be read."""
-    return max(5.0, 0.75 * rules.root.leaves), 1.4 + 0.7 * rules.root.depth
+    return max(5.0, 0.75 * rules.root.leaves), TITLE + 0.7 * (rules.root.depth + 1)
 
 
 def plot_rules(rules: Rules, title: str, figure: Figure) -> None:
     """Decisions above, actions by colour below, yes to the right."""
-    figure.set_layout_engine("constrained")
-    axes = figure.add_subplot()
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98 - TITLE / figure.get_figheight()))
     _plot(axes, rules.root, 0, 0)
+    axes.set(xlim=(-0.6, rules.root.leaves - 0.4), ylim=(-rules.root.depth - 0.5, 0.5))
     axes.set_axis_off()
     axes.set_title(title, loc="left").set_parse_math(False)
 

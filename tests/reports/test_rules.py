@@ -1,6 +1,7 @@
 """What a tree decides by, as a person reads it."""
 
 import numpy as np
+import pytest
 import torch
 
 from distributed_kd import networks
@@ -65,6 +66,7 @@ def test_thresholds_are_in_the_unit_of_observations():
     assert rules_of(tree(1, [4], [0.5], [0, 1], stacked), stacked, normal).lines[0] == "if x[1, 1] > 11:"
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_same_tree_gives_the_same_picture(tmp_path):
     told = rules_of(tree(2, [1, 0, 2], [0.5, -1, 2], [0, 1, 1, 0]), SPEC, None)
     for name in ("a.svg", "b.svg"):
