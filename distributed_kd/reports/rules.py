@@ -95,7 +95,7 @@ def draw_rules(rules: Rules, title: str, path: Path) -> None:
 
 def size_of(rules: Rules) -> tuple[float, float]:
     """Inches in which a tree can be read."""
-    return max(5.0, 0.75 * rules.root.leaves), TITLE + 0.7 * (rules.root.depth + 1)
+    return max(9.0, 0.75 * rules.root.leaves), TITLE + 0.7 * (rules.root.depth + 1)
 
 
 def plot_rules(rules: Rules, title: str, figure: Figure) -> None:
