@@ -86,7 +86,10 @@ end() {
     trap '' INT TERM
     if [[ $driver ]]; then # interrupted: the run writes a checkpoint first. Who entered a namespace for it hands on no signal
         kill -TERM "$(pids run | sort -n | head -n 1)" 2>/dev/null || true
-        wait "$driver" || true
+        for _ in {1..600}; do
+            [[ $(pids run) ]] || break
+            sleep 0.1
+        done
     fi
     for who in run second head; do lose "$who"; done
     for _ in {1..50}; do
@@ -121,7 +124,8 @@ start() { # NODE ADDRESS and the words of ray start
             ip address add "$2/24" dev cable && ip link set cable up && ip route add default dev cable || exit 1
             "${@:3}" & wait $!' node "$node" "$address" "${command[@]}")
     fi
-    TWO_NODES=$mark/$node "${command[@]}" >"$work/$node.log" 2>&1 &
+    # A session of its own, as for the run: a signal to all that a terminal or a scheduler has here comes to the script alone.
+    TWO_NODES=$mark/$node setsid "${command[@]}" >"$work/$node.log" 2>&1 &
     holders[$node]=$!
     disown # or the shell would tell of its death
 }
@@ -162,7 +166,7 @@ if [[ ! $ports ]]; then
     on_head=(nsenter --target "${first// /}" --net --mount --uts --pid -- "${on_head[@]}")
 fi
 say "train $* --address $head_ip:$PORT --out $out"
-"${on_head[@]}" "$PYTHON" launch.py train "$@" --address "$head_ip:$PORT" --out "$out" &
+setsid "${on_head[@]}" "$PYTHON" launch.py train "$@" --address "$head_ip:$PORT" --out "$out" &
 driver=$!
 
 seen='' lost='' back=''
