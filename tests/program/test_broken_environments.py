@@ -59,13 +59,15 @@ def test_faults_cost_a_step_each_and_the_run_goes_on(runner, fault, reason, tmp_
     assert ended.returncode == 0, ended.stderr
     told = summary(tmp_path / "run")
     account = told["accounting"]
-    # Each of the 16 lanes has one environment, which fails once.
-    assert account["dropped"] == account["env_faults"] == {reason: 16}
+    # Each of the 16 lanes has one environment, which fails once; on Ray one rollout's 8 may not have come so far at the end.
+    count = account["env_faults"][reason]
+    assert 8 <= count <= 16 if runner == "ray" else count == 16
+    assert account["dropped"] == account["env_faults"] == {reason: count}
     assert account["accepted"] >= 2_000
     assert_accounts_add_up(told, samples_per_insert=4.0, batch_size=32)
     lines = ended.stderr.splitlines()
     assert lines and all(line.startswith("warning: the environment failed (env.id=odd_envs:Odd-v0): ") for line in lines)
-    assert f"failed    16 x {reason}: replaced, and gone on" in ended.stdout
+    assert f"failed    {count} x {reason}: replaced, and gone on" in ended.stdout
 
 
 @pytest.mark.parametrize("runner", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
