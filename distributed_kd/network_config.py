@@ -12,15 +12,15 @@ from distributed_kd.errors import Problem
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 """A network of the user's own: the module and the function in it that makes one"""
 
+TREE = "tree"
 KINDS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "mlp": ((), (256, 256)),
     "minatar": ((16,), (128,)),
     "nature": ((32, 64, 64), (512,)),
     "impala": ((16, 32, 32), (256,)),
-    "tree": ((), ()),
+    TREE: ((), ()),
 }
 """The networks by name: usual channels of their convolutions, and units of the linear layers behind them"""
-TREE = "tree"
 DEEPEST = 10
 """Decisions, one behind the other, of a tree: it has 1,023 then, and nobody reads more"""
 

@@ -19,8 +19,6 @@ from distributed_kd.storage.run_folder import RunFolder
 
 PROJECT = "distributed_kd"
 """Of Weights & Biases, or experiment of MLflow, where the environment names none"""
-PACKAGES = {"wandb": "wandb", "mlflow": "mlflow"}
-"""What each tracker, as the key `tracking.NAME` calls it, is imported as"""
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +72,7 @@ def check_tracking(asked: TrackingConfig) -> None:
     problems = []
     for key in asked.names:
         try:
-            importlib.import_module(PACKAGES[key])
+            importlib.import_module(key)
         except ImportError:
             why, fix = f"{key} is not installed", f'Install it: pip install "distributed-kd[{key}]"'
             problems.append(Problem("missing package", f"tracking.{key}", "true", why, fix))
@@ -89,11 +87,9 @@ def begin(asked: TrackingConfig, folder: RunFolder, settings: Mapping[str, objec
     """
     known = folder.read_tracked()
     begun: list[Tracker] = []
-    for key, kind in (("wandb", WeightsAndBiases), ("mlflow", MLflow)):
-        if key not in asked.names:
-            continue
+    for key in asked.names:
         try:
-            one = kind(folder.path.name, known.get(key), settings)
+            one = KINDS[key](folder.path.name, known.get(key), settings)
         except Exception as error:  # theirs: the network, a login, a server
             why, fix = _short(error), f"Mend it, or set --tracking.{key} false"
             raise StorageError(Problem("the metrics cannot be handed on", f"tracking.{key}", "true", why, fix)) from error
@@ -174,6 +170,10 @@ class MLflow:
             self._last.wait()
         self._client.log_batch(self.id, [self._metric(f"summary/{name}", value, now, 0) for name, value in summary.items()])
         self._client.set_terminated(self.id, "FINISHED" if finished else "KILLED")
+
+
+KINDS = {"wandb": WeightsAndBiases, "mlflow": MLflow}
+"""The trackers as keys of `tracking` call them, which are also the packages that they need"""
 
 
 def _flat(tables: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

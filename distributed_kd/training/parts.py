@@ -5,6 +5,7 @@ Only here and in the loops is it known that a run has one environment, one teach
 
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -54,6 +55,11 @@ class Parts:
         """The random stream of that name: a child of the run's one seed, whatever other streams there are."""
         key = tuple(part if isinstance(part, int) else zlib.crc32(part.encode()) for part in name)
         return np.random.SeedSequence(self.config.seed, spawn_key=key)
+
+    @cached_property
+    def parameters(self) -> dict[str, int]:
+        """How many each policy has."""
+        return {name: networks.parameter_count(network) for name, network in self.networks().items()}
 
     def networks(self) -> dict[str, nn.Module]:
         """Teacher and students as the run begins with them, each from a random stream of its own name."""

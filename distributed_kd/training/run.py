@@ -9,7 +9,6 @@ from pathlib import Path
 from distributed_kd import run_file
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import DivergedError, EnvironmentFault, InternalError
-from distributed_kd.networks import parameter_count
 from distributed_kd.records import Evaluation, Fault, LearnerReport, Receipt, State
 from distributed_kd.storage import checkpoints
 from distributed_kd.storage.checkpoints import Checkpoint
@@ -206,8 +205,7 @@ def execute(
     bounds = Bounds.of(config, earlier_seconds=began["seconds"] if began else 0.0)
     trackers = trackers or Trackers()
     metrics = Metrics(folder.metrics_file, folder.tb, trackers)
-    parameters = {name: parameter_count(network) for name, network in parts.networks().items()}
-    journal = Journal(config.policies, bounds, metrics, config.rollouts.least, show, parameters)
+    journal = Journal(config.policies, bounds, metrics, config.rollouts.least, show, parts.parameters)
     if began:
         journal.restore(began)
     with StopSignal() as stop:

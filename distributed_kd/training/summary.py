@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from distributed_kd import networks
 from distributed_kd.maths.statistics import bootstrap_ci95, normalised_score
 from distributed_kd.records import RANDOM, Evaluation, PolicyScore
 from distributed_kd.training.journal import Journal
@@ -17,8 +16,7 @@ def summarise(parts: Parts, journal: Journal, status: str, final: Evaluation | N
     Without a final evaluation (the run was stopped) the scores are those of the newest one while training.
     """
     evaluation = final or journal.evaluation
-    config = parts.config
-    counts = {name: networks.parameter_count(network) for name, network in parts.networks().items()}
+    config, counts = parts.config, parts.parameters
     teacher_mean, random_mean = _mean(evaluation, "teacher"), _mean(evaluation, RANDOM)
     students = {}
     for name, student in config.students.items():
