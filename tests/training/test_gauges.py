@@ -5,12 +5,13 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
+from distributed_kd.training import gauges
 from distributed_kd.training.gauges import SHOWN, Gauges
 
-pytest.importorskip("aiohttp_cors", reason="Ray tells its metrics where it is the whole one, ray[default]")
 pytestmark = pytest.mark.timeout(120)
 DEADLINE = 60.0
 LINE = re.compile(r"(?P<name>\w+)\{(?P<labels>[^}]*)\} (?P<value>\S+)")
@@ -21,6 +22,7 @@ def port() -> Iterator[int]:
     """Of a Ray that tells its metrics twice a second."""
     import ray
 
+    pytest.importorskip("aiohttp_cors", reason="Ray tells its metrics where it is the whole one, ray[default]")
     os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
     ray.init(
         address="local",
@@ -44,6 +46,39 @@ def exported(port: int, run: str) -> dict[tuple[str, str], float]:
         if labels.get("run") == run:
             told[found["name"], labels.get("policy", labels.get("part", ""))] = float(found["value"])
     return told
+
+
+class Noted:
+    """Stands in for Ray's gauge, with its rule that the labels are all given and no others."""
+
+    told: ClassVar[dict] = {}
+
+    def __init__(self, name, description, tag_keys):
+        self.name, self.keys, self.labels = name, tag_keys, {}
+
+    def set_default_tags(self, labels):
+        self.labels = labels
+        return self
+
+    def set(self, value, tags):
+        labels = {**self.labels, **tags}
+        assert set(labels) == set(self.keys)
+        self.told[self.name, *labels.values()] = value
+
+
+def test_what_is_in_a_line_becomes_gauges_with_labels(monkeypatch):
+    monkeypatch.setattr(Noted, "told", {})
+    monkeypatch.setattr(gauges, "Gauge", Noted)
+    numbers = {"charts/memory_learner_mb": 2.0, "losses/tiny.1/loss": 0.5, "losses/tiny.1/temperature": 4.0}
+    made = Gauges("one")
+    for steps in (100, 200):
+        made.log(steps, 10, numbers)
+    assert Noted.told == {
+        ("distributed_kd_env_steps", "one"): 200,
+        ("distributed_kd_updates", "one"): 10,
+        ("distributed_kd_memory_bytes", "one", "learner"): 2.0 * 2**20,
+        ("distributed_kd_loss", "one", "tiny.1"): 0.5,
+    }
 
 
 def test_two_runs_figures_are_there_with_their_labels(port):
