@@ -1,13 +1,17 @@
 """What a tree decides by, as a person reads it."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from distributed_kd import networks
 from distributed_kd.network_config import NetworkConfig
 from distributed_kd.records import EnvSpec
-from distributed_kd.reports.rules import draw_rules, rules_of
+from distributed_kd.reports.rules import draw_rules, plot_rules, rules_of, size_of
 
 SPEC = EnvSpec("Numbers", (3,), "float32", 2)
 
@@ -15,9 +19,14 @@ SPEC = EnvSpec("Numbers", (3,), "float32", 2)
 def tree(depth, feature, threshold, actions, spec=SPEC):
     network = networks.build(NetworkConfig("tree", depth=depth), spec)
     network.feature.copy_(torch.tensor(feature, dtype=torch.float32))
-    network.threshold.copy_(torch.tensor(threshold, dtype=torch.float32))
+    network.threshold.copy_(torch.tensor(list(threshold), dtype=torch.float32))
     network.leaves.copy_(torch.nn.functional.one_hot(torch.tensor(actions), spec.actions).float())
     return network
+
+
+def wide():
+    """All 15 decisions of four levels, none of which can be left out."""
+    return tree(4, [0] * 15, range(15), [0, 1] * 8)
 
 
 def test_rules_worked_by_hand():
@@ -66,12 +75,35 @@ def test_thresholds_are_in_the_unit_of_observations():
     assert rules_of(tree(1, [4], [0.5], [0, 1], stacked), stacked, normal).lines[0] == "if x[1, 1] > 11:"
 
 
-@pytest.mark.filterwarnings("error")
 def test_the_same_tree_gives_the_same_picture(tmp_path):
     told = rules_of(tree(2, [1, 0, 2], [0.5, -1, 2], [0, 1, 1, 0]), SPEC, None)
     for name in ("a.svg", "b.svg"):
         draw_rules(told, told.title("$x$"), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    alone = rules_of(tree(1, [0], [0], [1, 1]), SPEC, None)
-    draw_rules(alone, alone.title("one"), tmp_path / "one.svg")
-    assert (tmp_path / "one.svg").read_text().startswith("<?xml")
+
+
+def test_a_picture_is_as_large_as_its_tree_needs():
+    """Three quarters of an inch for each of 16 leaves; 0.4 for the title and 0.7 for each of the levels, the leaves' too."""
+    assert size_of(rules_of(wide(), SPEC, None)) == (12.0, pytest.approx(0.4 + 5 * 0.7))
+    assert size_of(rules_of(tree(1, [0], [0], [1, 1]), SPEC, None)) == (9.0, pytest.approx(1.1))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [None, (1.0, 0.6)])
+def test_a_picture_that_has_no_room_warns_nobody(size, tmp_path):
+    told = rules_of(wide(), SPEC, None)
+    figure = Figure(figsize=size or size_of(told))
+    plot_rules(told, told.title("wide"), figure)
+    figure.savefig(tmp_path / "wide.png")
+
+
+def test_no_leaf_is_drawn_over_another_or_out_of_the_picture():
+    told = rules_of(wide(), SPEC, None)
+    figure = Figure(figsize=size_of(told))
+    FigureCanvasAgg(figure)
+    plot_rules(told, told.title("wide"), figure)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().startswith("action")]
+    assert len(boxes) == 16
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(sorted(boxes, key=lambda box: box.x0)))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0 for box in boxes)
