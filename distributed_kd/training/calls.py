@@ -1,6 +1,6 @@
 """Calls of actors under way, each with what is to be done at its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -44,14 +44,21 @@ class Calls(Generic[Owner]):
         self._calls[reference] = call
         self._of_actor.setdefault(_actor(reference), {})[reference] = None
 
-    def ended(self, seconds: float) -> list[tuple[ray.ObjectRef, Call[Owner]]]:
-        """The next one to end, waited for at most so long; it is under way no more. Those of one actor come in order:
-        where an answer was lost and had to be sent again, the later ones wait for it."""
+    def ended(self, seconds: float) -> Iterator[tuple[ray.ObjectRef, Call[Owner]]]:
+        """Those that have ended, or the next one, waited for at most so long; each is under way no more once it is told.
+
+        One of each actor at most, in the order in which they were asked for: where an answer was lost and had to be sent
+        again, the later ones wait for it. All at once, for to look at every actor for each that ends does not scale.
+        """
         if not self._calls:
-            return []
+            return
         firsts = [next(iter(theirs)) for theirs in self._of_actor.values()]
-        ready, _ = ray.wait(firsts, num_returns=1, timeout=seconds, fetch_local=False)
-        return [(first, self._pop(first)) for first in ready]
+        ready, _ = ray.wait(firsts, num_returns=len(firsts), timeout=0, fetch_local=False)
+        if not ready:
+            ready, _ = ray.wait(firsts, num_returns=1, timeout=seconds, fetch_local=False)
+        for first in ready:
+            if first in self._calls:  # what became of another one may have been that this is given up
+                yield first, self._pop(first)
 
     def give_up(self, owner: Owner | None) -> list[Call[Owner]]:
         """Wait no longer for anything of an owner (None: of those that have none); gives what it was for."""

@@ -11,8 +11,9 @@ from distributed_kd.training.calls import Calls
 from distributed_kd.training.cluster import Cluster
 from distributed_kd.training.connection import draining, object_store_use
 from distributed_kd.training.elastic import Shortage, Size
+from distributed_kd.training.heart import HEARTBEAT_SECONDS
 from distributed_kd.training.run import Run
-from distributed_kd.training.supervision import HEARTBEAT_SECONDS, Life, Supervision
+from distributed_kd.training.supervision import Life, Supervision
 from distributed_kd.training.timer import Timer
 
 PATIENCE = 2

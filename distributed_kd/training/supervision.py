@@ -20,51 +20,14 @@ from distributed_kd.errors import EnvironmentFault, InternalError, RunError
 from distributed_kd.training.calls import Call, Calls
 from distributed_kd.training.cluster import ActorLost, Cluster, Core, GivenLost, calmly, died, nodes_named
 from distributed_kd.training.elastic import Budget
+from distributed_kd.training.heart import HEARTBEAT_SECONDS, PATIENCE_WITH_CORE, Heart, Rounds
 from distributed_kd.training.recoveries import Key
 from distributed_kd.training.run import Run
 from distributed_kd.training.timer import Timer
 
-HEARTBEAT_SECONDS = 0.5
-"""Time between two looks at who is alive"""
-PATIENCE = 5
-"""Looks at which an actor may be silent, or twice as many as it has been silent before"""
-PATIENCE_WITH_CORE = 24
-"""The same of the learner and the replay: with one of them the run goes back, and both may compute for long in one call"""
 NAMES = {"evaluation": "the evaluation", "replay": "the replay", "learner": "the learner"}
 
 logger = logging.getLogger(__name__)
-
-
-class Heart:
-    """What the heartbeats of one actor say.
-
-    Everything is counted in looks, not in time: a driver that was busy for long has not looked, and nobody was silent.
-    """
-
-    def __init__(self, step_timeout: float, patience: int = PATIENCE):
-        """`step_timeout` in seconds, as `rollouts.step_timeout`."""
-        self._timeout, self._patience = step_timeout, patience
-        self._steps = self._silent = self._unmoved = 0
-
-    def look(self, steps: int | None, busy: bool, proven: bool) -> str:
-        """Take in the steps that its environments have begun, None where it has not answered since the look before.
-
-        `busy`: it was asked to step them; `proven`: it has done so before, so that whatever it loads is loaded. Gives why it
-        is taken to hang, or nothing.
-        """
-        moved = steps is not None and steps != self._steps
-        self._unmoved = 0 if moved or not busy else self._unmoved + 1
-        if steps is None:
-            self._silent += 1
-        else:
-            # One that is slow to answer, such as in a step that holds Python's lock for long, will be so again.
-            self._patience = max(self._patience, 2 * self._silent)
-            self._steps, self._silent = steps, 0
-        if self._unmoved * HEARTBEAT_SECONDS > self._timeout:
-            return f"hangs: its environment has not moved for {self._timeout:g} s (rollouts.step_timeout)"
-        if proven and self._silent > self._patience:
-            return f"hangs: it has given no sign of life for {self._silent * HEARTBEAT_SECONDS:g} s"
-        return ""
 
 
 @dataclass(eq=False)
@@ -125,7 +88,7 @@ class Supervision:
         self.present = 0
         """rollouts that can be asked"""
         self._budget = Budget(run.config.supervision, cluster.is_gone)
-        self._timer = Timer(HEARTBEAT_SECONDS)
+        self._timer, self._rounds = Timer(HEARTBEAT_SECONDS), Rounds()
 
     @property
     def rollouts(self) -> list[Life]:
@@ -272,7 +235,9 @@ class Supervision:
         if not self._timer.due:
             return []
         self._timer.restart()
-        watched, busy = [life for life in self._lives if life.is_there], self._calls.busy
+        there, busy = [life for life in self._lives if life.is_there], self._calls.busy
+        some, seconds = self._rounds.next([life for life in there if not life.is_core])
+        watched = [*(life for life in there if life.is_core), *some]
         asked = [life.pulse for life in watched if life.pulse is not None]
         answered = set(ray.wait(asked, num_returns=len(asked), timeout=0, fetch_local=False)[0]) if asked else set()
         found = []
@@ -290,7 +255,7 @@ class Supervision:
                     found.append((life, died(error)))
                     continue
                 life.pulse = life.handle.pulse.remote()
-            if why := life.heart.look(steps, life in busy, life.proven):
+            if why := life.heart.look(steps, life in busy, life.proven, seconds):
                 if life.sign:
                     life.sign.end()
                 found.append((life, why))

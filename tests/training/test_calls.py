@@ -49,6 +49,37 @@ def test_of_two_that_have_ended_the_one_asked_for_first_is_told_first(ended):
     assert [told(expected), told(expected), told(expected)] == [[first], [second], []]
 
 
+def test_all_that_have_ended_are_told_at_once_and_only_where_none_has_is_one_waited_for(ended):
+    expected, of = Calls(), [Reference(actor, 1) for actor in "abc"]
+    for reference in of:
+        expected.expect(reference, Call("?"))
+    ended += of[:2]
+    assert sorted(told(expected), key=of.index) == of[:2]
+    assert expected.busy == {None}
+    assert told(expected) == []
+    ended.append(of[2])
+    assert told(expected) == [of[2]]
+
+
+def test_what_is_given_up_for_another_that_ended_at_once_is_told_no_more(ended):
+    expected, first, second = Calls(), Reference("a", 1), Reference("b", 1)
+    expected.expect(first, Call("a", owner="both"))
+    expected.expect(second, Call("b", owner="both"))
+    ended += [first, second]
+    for _ in expected.ended(0.0):
+        assert len(expected.give_up("both")) == 1
+    assert not expected.busy
+
+
+def test_a_fault_in_what_is_done_leaves_the_others_to_be_told(ended):
+    expected, of = Calls(), [Reference(actor, 1) for actor in "ab"]
+    for reference in of:
+        expected.expect(reference, Call("?"))
+    ended += of
+    one, _ = next(expected.ended(0.0))
+    assert told(expected) == [reference for reference in of if reference != one]
+
+
 def test_another_actor_is_not_waited_for(ended):
     expected, (slow, quick) = Calls(), (Reference("a", 1), Reference("b", 1))
     for reference in (slow, quick):

@@ -8,7 +8,8 @@ from journals import CONFIG, journal
 
 from distributed_kd.training import supervision
 from distributed_kd.training.cluster import ActorLost, Core
-from distributed_kd.training.supervision import HEARTBEAT_SECONDS, PATIENCE, PATIENCE_WITH_CORE, Heart, Supervision
+from distributed_kd.training.heart import HEARTBEAT_SECONDS, MOST_AT_ONCE, PATIENCE, PATIENCE_WITH_CORE, Heart, Rounds
+from distributed_kd.training.supervision import Supervision
 
 
 def looks(heart, told, busy=True, proven=True):
@@ -53,6 +54,21 @@ def test_while_it_loads_only_the_time_out_of_a_step_counts():
     heart = Heart(step_timeout=10.0)
     found = looks(heart, [None] * 21, proven=False)
     assert found == [""] * 20 + ["hangs: its environment has not moved for 10 s (rollouts.step_timeout)"]
+
+
+@pytest.mark.parametrize(("count", "turns"), [(0, 1), (1, 1), (MOST_AT_ONCE, 1), (MOST_AT_ONCE + 1, 2), (1_001, 21)])
+def test_of_many_each_is_looked_at_in_its_turn(count, turns):
+    rounds, everyone = Rounds(), list(range(count))
+    looked = [rounds.next(everyone) for _ in range(turns)]
+    assert sorted(one for some, _ in looked for one in some) == everyone
+    assert all(len(some) <= MOST_AT_ONCE for some, _ in looked)
+    assert {seconds for _, seconds in looked} == {turns * HEARTBEAT_SECONDS}
+
+
+def test_one_that_is_looked_at_less_often_is_given_as_long():
+    heart = Heart(step_timeout=2.0)
+    found = [heart.look(7, busy=True, proven=True, seconds=1.0) for _ in range(4)]
+    assert found == ["", "", "", "hangs: its environment has not moved for 2 s (rollouts.step_timeout)"]
 
 
 @dataclass(frozen=True)

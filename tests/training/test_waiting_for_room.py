@@ -29,7 +29,7 @@ def test_it_is_told_as_lost_and_another_one_can_be_begun(one_core, tmp_path):
     calls, there = Calls(), []
     crew = Supervision(run, calls, cluster, there.append, failed=pytest.fail)
     waiting = crew.begin("rollout", 0)
-    assert not calls.ended(0.0)
+    assert not list(calls.ended(0.0))
     ray.kill(waiting.handle)
     ((reference, call),) = calls.ended(60.0)
     with pytest.raises(ActorLost) as lost:
