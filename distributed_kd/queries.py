@@ -247,9 +247,9 @@ def doctor(words: list[str]) -> int:
 
 
 def bench(words: list[str]) -> int:
-    """`bench [NAME ...] [--json FILE] [--repeats N] [--seconds S] [--address ADDRESS]`."""
+    """`bench [NAME ...] [--json FILE] [--repeats N] [--seconds S] [--address ADDRESS]`, and for `plan` what is wanted."""
     from distributed_kd import bench as benchmarks
-    from distributed_kd.bench.figures import Options
+    from distributed_kd.bench.figures import Options, Wanted
 
     about = "\n".join(f"  {name:9} {what}" for name, what in benchmarks.ABOUT.items())
     parser = Parser(
@@ -263,16 +263,25 @@ def bench(words: list[str]) -> int:
     parser.add_argument("--repeats", type=int, default=5, help="rounds, of which medians are taken (default: 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each turn in a round, about (default: 1)")
     parser.add_argument("--address", help="a running Ray cluster to measure instead of this machine")
+    wanted = parser.add_argument_group("what plan is to plan")
+    wanted.add_argument("--of", metavar="RUN", default="cartpole", help="preset or run file (default: cartpole)")
+    wanted.add_argument("--actors", type=int, default=0, help="rollouts (default: as many as it takes)")
+    wanted.add_argument("--env-steps-per-second", type=float, default=0.0, dest="steps",
+                        help="of all rollouts together (default: as many as they make)")  # fmt: skip
+    wanted.add_argument("--cores", type=int, default=16, help="of each machine (default: 16)")
     asked = parser.parse_args(words)
     for name in asked.names:
         if name not in benchmarks.ABOUT:
             close = run_file.nearest(name, benchmarks.ABOUT)
             fix = f"Did you mean {close}?" if close else f"The benchmarks are {', '.join(benchmarks.ABOUT)}"
             raise ConfigurationError(Problem("unknown benchmark", "bench", name, "there is none of this name", fix))
-    for key, value, least in (("repeats", asked.repeats, 1), ("seconds", asked.seconds, 0.01)):
+    least_of = {"repeats": 1, "seconds": 0.01, "actors": 0, "steps": 0, "cores": 1}
+    for key, value, least in ((key, getattr(asked, key), least) for key, least in least_of.items()):
+        key = "env-steps-per-second" if key == "steps" else key
         if not value >= least:
             fix = f"Set --{key} {least:g} or more"
             raise ConfigurationError(Problem(f"bad {key}", key, value, f"it must be at least {least:g}", fix))
     out = Path(asked.json) if asked.json else None
-    benchmarks.run(asked.names, Options(asked.repeats, asked.seconds, asked.address), out)
+    wanted = Wanted(tables_of(asked.of)[0], asked.actors, asked.steps, asked.cores)
+    benchmarks.run(asked.names, Options(asked.repeats, asked.seconds, asked.address, wanted), out)
     return 0

@@ -99,3 +99,14 @@ def test_a_process_is_ended_only_if_it_is_the_one_that_was_meant():
         assert process.wait() == -signal.SIGKILL
     assert processes.born(process.pid) is None
     processes.end(process.pid, since)
+
+
+def test_the_family_of_a_process_is_all_that_it_has_started():
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        family = processes.family(process.pid)
+        assert len(family) == 2 and family[0] == process.pid
+        assert all(map(processes.born, family)) and os.getpid() not in family
+        process.stdin.close()
+    assert not any(map(processes.born, family))

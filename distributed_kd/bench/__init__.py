@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from distributed_kd.bench.figures import Options, Table
-from distributed_kd.reports.machine import machine
 from distributed_kd.storage.files import storage_errors
 
 ABOUT = {
@@ -20,6 +19,7 @@ ABOUT = {
     "rollouts": "acting into the replay beside the bare vector environment",
     "system": "whole runs: learner beside the bare loop, start to first update, weights to use, and where the time goes",
     "scaling": "1 to 16 rollout actors on an environment that sleeps, and what the control plane can carry",
+    "plan": "what a run of a wanted size takes, by a model from costs measured here, beside runs of three sizes",
     "faults": "actors and drivers killed and frozen, environments that fail: how long until all is at work again",
     "peers": "the same work by RLlib, Stable-Baselines3, and CleanRL's settings in bare PyTorch (extra peers)",
 }
@@ -33,6 +33,8 @@ def run(names: Sequence[str], options: Options, out: Path | None = None) -> None
     """Run benchmarks by name, print each table as soon as it is measured, and keep all of them in a file if asked for."""
     if out is not None:
         _write(out, {})  # where that cannot be, nothing is measured in vain
+    from distributed_kd.reports.machine import machine  # which knows PyTorch: rollouts that do nothing do without
+
     console, kept = Console(width=None if Console().is_terminal else WIDTH), {}
     about = machine()
     console.print(", ".join(str(value) for value in about.values()), style="dim", highlight=False)

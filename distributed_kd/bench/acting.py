@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -29,13 +30,23 @@ def parts_of(tables: Mapping[str, object]):
     return Parts(config, check_run(config, allow_env_import=True))
 
 
-def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, balances: bool, cpus: int, out: str) -> None:
+def acting_run(
+    baton: Baton,
+    tables: Mapping[str, object],
+    address: str | None,
+    balances: bool,
+    cpus: int,
+    out: str,
+    acts: bool = True,
+) -> None:
     """A run that never learns; a beat is a line of its metrics, from when every rollout has played. It ends as by Ctrl-C.
 
-    With `balances`, its policies hold CartPole's pole. Where Ray is started here, it is told of so many `cpus`. At the end
-    (actor, sequence, when it began, seconds) of every `collect` is written to `out`.
+    With `balances`, its policies hold CartPole's pole; where it does not even act, its rollouts are `NullRollout`s. Where
+    Ray is started here, it is told of so many `cpus`. At the end (actor, sequence, when it began, seconds, when the loop saw
+    to it) of every `collect` is written to `out`.
     """
-    from distributed_kd.training import connection, on_ray
+    from distributed_kd.bench.null_rollout import NullRollout
+    from distributed_kd.training import cluster, connection, on_ray
     from distributed_kd.training.journal import Journal
     from distributed_kd.training.parts import Parts
     from distributed_kd.training.run import execute
@@ -51,7 +62,7 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
 
     def noted(method: Callable) -> Callable:
         def both(journal: Journal, stats) -> None:
-            collected.append((stats.actor, stats.sequence, stats.started, stats.seconds))
+            collected.append((stats.actor, stats.sequence, stats.started, stats.seconds, time.time()))
             method(journal, stats)
 
         return both
@@ -60,6 +71,9 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
         stack.enter_context(replaced(on_ray._Loop, "_ask_learner", lambda _: lambda loop: None))
         stack.enter_context(replaced(connection, "cores", lambda there: lambda: max(cpus, there())))
         stack.enter_context(replaced(Journal, "collected", noted))
+        if not acts:
+            stack.enter_context(replaced(cluster, "RolloutActor", lambda _: NullRollout))
+            stack.enter_context(replaced(Parts, "rollout", lambda _: _as_null))
         if balances:
             stack.enter_context(replaced(Parts, "networks", lambda made: lambda parts: balanced(made(parts))))
         parts = parts_of(tables)
@@ -68,7 +82,12 @@ def acting_run(baton: Baton, tables: Mapping[str, object], address: str | None, 
     Path(out).write_text(json.dumps(collected))
 
 
-def have_all_played(collected: Sequence[tuple[int, int, float, float]], actors: int) -> bool:
+def _as_null(parts, actor: int, incarnation: int, repeatable: bool) -> dict[str, object]:
+    """What a `NullRollout` is given: nothing that needs PyTorch to be read."""
+    return {"spec": parts.spec, "actor": actor, "incarnation": incarnation}
+
+
+def have_all_played(collected: Sequence[tuple], actors: int) -> bool:
     """Whether each of so many rollouts has ended a `collect`: on few cores many take half a minute until they are there."""
     return len({actor for actor, *_ in collected}) >= actors
 
@@ -125,14 +144,14 @@ def at_once(contenders: Sequence[Contender], seconds: float) -> float:
         return sum(threads.map(lambda one: one.turn(seconds).env_steps, contenders))
 
 
-def call_share(collected: Sequence[tuple[int, int, float, float]]) -> tuple[float, float]:
+def call_share(collected: Sequence[tuple]) -> tuple[float, float]:
     """What `acting_run` wrote as (seconds between the end of a `collect` and the next one's beginning, share of both).
 
     Medians over all calls that follow each other in one actor: each finds the next one waiting.
     """
     gaps, seconds = [], []
     last: dict[int, tuple[int, float]] = {}
-    for actor, sequence, started, took in sorted(collected):
+    for actor, sequence, started, took, *_ in sorted(collected):
         before, ended = last.get(actor, (None, 0.0))
         if before == sequence - 1:
             gaps.append(started - ended)

@@ -20,7 +20,7 @@ import numpy as np
 
 from distributed_kd.bench.figures import Figure, Options, Table
 from distributed_kd.errors import InternalError
-from distributed_kd.processes import born
+from distributed_kd.processes import born, family
 
 PATIENCE = 1200.0
 """Seconds that one run of this may take"""
@@ -122,10 +122,10 @@ def _drivers(place: Path, options: Options) -> Table:
                 if words[0] == "resume":
                     starts.append(time.monotonic() - began)
                 _until(run, lambda: (folder / "checkpoints" / "LATEST").exists())
-                family = _family(run.pid)
+                ours = family(run.pid)
                 told = time.monotonic()
                 _ended(run, how, 75 if how == signal.SIGTERM else -signal.SIGKILL)
-                while any(born(process) is not None for process in family):
+                while any(born(process) is not None for process in ours):
                     time.sleep(0.05)
                 seconds.append(time.monotonic() - told)
             words = ["resume", str(folder)]
@@ -226,18 +226,3 @@ def _recoveries(folder: Path, kind: str) -> int:
 def _learns(folder: Path, before: int) -> bool:
     """Whether there is a line of metrics, behind so many earlier ones, by which the run learns."""
     return any(line.get("charts", {}).get("updates_per_second", 0) > 0 for line in _lines(folder)[before:])
-
-
-def _family(root: int) -> list[int]:
-    """A process and all that it has started, and these, by number."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:  # it has ended meanwhile
-            continue
-        children.setdefault(int(text[text.rindex(")") + 2 :].split()[1]), []).append(int(stat.parent.name))
-    found = [root]
-    for process in found:
-        found += children.get(process, [])
-    return found

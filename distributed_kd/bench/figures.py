@@ -1,7 +1,7 @@
 """Figures with what they are measured against, as a table to read and as JSON to keep."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
@@ -20,6 +20,22 @@ class Options:
     """of each turn, about"""
     address: str | None = None
     """a running Ray cluster to measure instead of this machine"""
+    wanted: "Wanted | None" = None
+    """what `plan` is to plan"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The run that a plan is for, and the machines."""
+
+    tables: Mapping[str, object]
+    """of its run file"""
+    actors: int = 0
+    """rollouts; 0: as many as it takes"""
+    steps: float = 0.0
+    """environment steps a second; 0: as many as so many rollouts make"""
+    cores: int = 16
+    """of each machine"""
 
 
 @dataclass(frozen=True)

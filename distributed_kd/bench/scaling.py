@@ -1,5 +1,6 @@
 """How rollouts scale where the environment takes the time, and how many segments the loop can carry where it takes none."""
 
+import json
 import math
 import tempfile
 from pathlib import Path
@@ -12,11 +13,14 @@ from distributed_kd.bench.environments import NULL, SLEEP_SECONDS, SLEEPING
 from distributed_kd.bench.figures import Figure, Options, Table
 from distributed_kd.bench.rounds import Rounds, compared
 from distributed_kd.run_file import merge
+from distributed_kd.training.on_ray import CALLS_IN_FLIGHT
 from distributed_kd.training.plan import LEARNER_CPUS, ROLLOUT_CPUS, SHARED_CPUS
 
 ACTORS = (1, 2, 4, 8, 16)
 LINEAR_GOAL = 0.9
 CONTROL_ACTORS = (1, 2, 4)
+FEW, MANY, EXPLAINED = 4, 200, 1.1
+"""rollouts that do nothing; the time until they are seen to over what the ceiling explains"""
 TINY = {"kind": "mlp", "hidden": [16]}
 SLEEPING_STEPS = 128
 """steps in a segment, of one lane: a quarter of a second, of which a call to Ray takes about a hundredth"""
@@ -24,7 +28,7 @@ SLEEPING_STEPS = 128
 
 def measure(options: Options) -> list[Table]:
     """The tables of this benchmark."""
-    return [_sleeping(options), _control(options)]
+    return [_sleeping(options), _control(options), _many(options)]
 
 
 def _sleeping(options: Options) -> Table:
@@ -55,8 +59,36 @@ def _control(options: Options) -> Table:
     return Table("The control plane's ceiling", how, figures)
 
 
+def _many(options: Options) -> Table:
+    figures = []
+    for actors in (FEW, MANY):
+        rates, seen = _turns(NULL, actors, 1, options, acts=False)
+        ceiling = float(np.median(rates))
+        explained = 1e3 * CALLS_IN_FLIGHT * actors / ceiling
+        p50, p95 = (1e3 * float(np.percentile(seen, share)) for share in (50, 95))
+        figures += [
+            Figure(f"{actors} rollouts", ceiling, "segments/s"),
+            Figure(f"{actors} rollouts: until the loop has seen to a segment, p50", p50, "ms", "by the ceiling", explained,
+                   p50 / explained, at_most=EXPLAINED),
+            Figure(f"{actors} rollouts: the same, p95", p95, "ms", "by the ceiling", explained, p95 / explained),
+        ]  # fmt: skip
+    how = (
+        "As above, with rollouts that do nothing at all, each a process of its own, and the time from when a segment is "
+        "there until the loop has seen to it. The ceiling explains as much as all calls under way, "
+        f"{CALLS_IN_FLIGHT} of each rollout, take one after the other."
+    )
+    return Table("Hundreds of rollouts", how, figures)
+
+
 def _rates(environment: str, actors: int, steps: int, options: Options) -> list[float]:
     """Environment steps a second of a run that only acts, turn after turn; the first turn warms up and is left out."""
+    return _turns(environment, actors, steps, options)[0]
+
+
+def _turns(
+    environment: str, actors: int, steps: int, options: Options, acts: bool = True
+) -> tuple[list[float], list[float]]:
+    """Also the seconds from the end of each `collect` until the loop had seen to it."""
     tables = merge(
         FREE,
         {
@@ -67,8 +99,8 @@ def _rates(environment: str, actors: int, steps: int, options: Options) -> list[
         },
     )
     cpus = math.ceil(LEARNER_CPUS + 2 * SHARED_CPUS + actors * ROLLOUT_CPUS[-1])  # Ray knows whole ones only
-    with (
-        tempfile.TemporaryDirectory() as place,
-        contending(acting_run, tables, options.address, False, cpus, str(Path(place) / "calls.json"), settle=SETTLE) as run,
-    ):
-        return [run.turn(options.seconds).env_steps for _ in range(options.repeats + 1)][1:]
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "calls.json"
+        with contending(acting_run, tables, options.address, False, cpus, str(out), acts, settle=SETTLE) as run:
+            rates = [run.turn(options.seconds).env_steps for _ in range(options.repeats + 1)][1:]
+        return rates, [seen - started - seconds for _, _, started, seconds, seen in json.loads(out.read_text())]

@@ -1,14 +1,9 @@
 """What `bench faults` makes of its runs."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from distributed_kd.bench import faults
 from distributed_kd.bench.figures import Options
-from distributed_kd.processes import born
 
 SOUND = {
     "accounting": {"generated": 100, "accepted": 80, "dropped": {"fenced": 12}, "unknown": 8},
@@ -36,17 +31,6 @@ def test_goals_are_for_the_95th_percentile():
     figure = faults._times("x", [1.0] * 19 + [11.0], at_most=2.0)
     assert (figure.value, figure.other, figure.is_met) == (pytest.approx(1.5), 1.0, True)
     assert not faults._times("x", [1.0] * 10 + [11.0] * 10, at_most=2.0).is_met
-
-
-def test_the_family_of_a_process_is_all_that_it_has_started():
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        family = faults._family(process.pid)
-        assert len(family) == 2 and family[0] == process.pid
-        assert all(map(born, family)) and os.getpid() not in family
-        process.stdin.close()
-    assert not any(map(born, family))
 
 
 @pytest.mark.slow

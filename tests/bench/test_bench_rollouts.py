@@ -129,6 +129,6 @@ def test_a_run_on_ray_acts_and_never_learns(tmp_path):
     assert rates.env_steps > 0
     assert rates.updates == 0
     collected = json.loads(out.read_text())
-    assert sorted(sequence for _, sequence, _, _ in collected) == list(range(len(collected)))
+    assert sorted(sequence for _, sequence, *_ in collected) == list(range(len(collected)))
     gap, share = call_share(collected)
     assert gap > 0 and 0 < share < 1

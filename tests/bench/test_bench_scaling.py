@@ -1,5 +1,8 @@
 """What `bench scaling` makes of its runs, and the environments that it runs on."""
 
+import subprocess
+import sys
+
 import gymnasium as gym
 import pytest
 
@@ -23,25 +26,44 @@ def test_nothing_happens_until_an_episode_is_cut_off(environment, monkeypatch):
     assert slept == ([0.002] * 1_000 if environment == SLEEPING else [])
 
 
-def test_scaling_is_told_as_a_share_of_linear(monkeypatch):
-    """1 actor makes 100 steps a second, 16 make 1,440: 0.9 of linear."""
+def test_scaling_is_told_as_a_share_of_linear_and_latency_as_a_share_of_what_the_ceiling_explains(monkeypatch):
+    """1 actor makes 100 steps a second, 16 make 1,440: 0.9 of linear. Of 4 rollouts that do nothing 8 calls are under way,
+    of 200 there are 400: at 400 a second they take 20 ms and a second."""
     asked = []
 
-    def rates(environment, actors, steps, options):
-        asked.append((environment, actors, steps))
-        return [100.0 * actors * (0.9 if actors == 16 else 1.0)] * options.repeats
+    def turns(environment, actors, steps, options, acts=True):
+        asked.append((environment, actors, steps, acts))
+        if not acts:
+            return [400.0] * options.repeats, [0.02 if actors == 4 else 1.2] * 100
+        return [100.0 * actors * (0.9 if actors == 16 else 1.0)] * options.repeats, []
 
-    monkeypatch.setattr(scaling, "_rates", rates)
-    sleeping, control = scaling.measure(Options(repeats=3))
+    monkeypatch.setattr(scaling, "_turns", turns)
+    sleeping, control, many = scaling.measure(Options(repeats=3))
     assert [one.what for one in sleeping.figures] == ["1 actor", "2 actors", "4 actors", "8 actors", "16 actors"]
     assert [one.ratio for one in sleeping.figures[1:]] == pytest.approx([1.0, 1.0, 1.0, 0.9])
     assert [one.at_least for one in sleeping.figures] == [None] * 4 + [0.9]
     # Segments of one step: as many a second as steps.
     assert [(one.value, one.unit) for one in control.figures] == [(100.0 * n, "segments/s") for n in (1, 2, 4)]
-    assert asked == [(SLEEPING, n, 128) for n in (1, 2, 4, 8, 16)] + [(NULL, n, 1) for n in (1, 2, 4)]
+    assert [one.ratio for one in many.figures if one.at_most] == pytest.approx([1.0, 1.2])
+    assert [one.is_met for one in many.figures if one.at_most] == [True, False]
+    assert asked[:8] == [(SLEEPING, n, 128, True) for n in (1, 2, 4, 8, 16)] + [(NULL, n, 1, True) for n in (1, 2, 4)]
+    assert asked[8:] == [(NULL, n, 1, False) for n in (4, 200)]
+
+
+def test_a_rollout_that_does_nothing_is_a_small_process():
+    code = "import sys, distributed_kd.bench.null_rollout; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_more_actors_than_cores_run_on_ray():
     assert min(scaling._rates(NULL, 3, 1, Options(repeats=1, seconds=0.1))) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_rollouts_that_do_nothing_are_as_good_as_others_to_the_loop():
+    rates, seen = scaling._turns(NULL, 3, 1, Options(repeats=1, seconds=0.1), acts=False)
+    assert min(rates) > 0
+    assert min(seen) >= 0
