@@ -15,18 +15,25 @@ class Parser(argparse.ArgumentParser):
         raise ConfigurationError(f"{message}. See {self.prog} --help")
 
 
-def split(words: list[str], command: str, also: Sequence[str] = ()) -> tuple[argparse.Namespace, list[str]]:
-    """The options of the command itself, `also` those of it alone, each with a value; and what is left for the run file."""
+def split(
+    words: list[str], command: str, also: Sequence[str] = (), switches: Sequence[str] = ()
+) -> tuple[argparse.Namespace, list[str]]:
+    """The options of the command itself, and what is left for the run file.
+
+    Of this command alone are `also`, each with a value, and `switches`, which have none.
+    """
     parser = Parser(prog=f"python launch.py {command}", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("--allow-env-import", action="store_true")
+    switches = ("--allow-env-import", *switches)
+    for switch in switches:
+        parser.add_argument(switch, action="store_true")
     taking = ("--out", "--address", "--runner", "--data", "--chaos", *also)
     for option in taking:
         parser.add_argument(option, choices=("ray", "inline") if option == "--runner" else None)
     own, flags = [], []
     rest = iter(words)
     for word in rest:
-        if word in ("-h", "--help", "--allow-env-import") or word.startswith(tuple(f"{option}=" for option in taking)):
+        if word in ("-h", "--help", *switches) or word.startswith(tuple(f"{option}=" for option in taking)):
             own.append(word)
         elif word in taking:
             own += [word, *([following] if (following := next(rest, None)) is not None else [])]

@@ -16,6 +16,7 @@ from distributed_kd.errors import ConfigurationError, Problem
 TRAIN_OPTIONS = """\
   PRESET | FILE.toml          a preset (python launch.py presets lists them) or a run file; without one, cartpole
   --out DIR                   the run's folder (default: runs/<env>__<preset>__s<seed>__<UTC time>)
+  --dry-run                   check everything and print the plan for this machine or cluster, and start nothing
 """
 
 RUN_OPTIONS = """\
@@ -53,26 +54,31 @@ def train(words: list[str]) -> int:
     """`train [PRESET or FILE.toml] [--KEY VALUE ...] [--out DIR]`."""
     typed = ["train", *words]
     source = words.pop(0) if words and not words[0].startswith("-") else "cartpole"
-    options, flags = split(words, "train")
+    options, flags = split(words, "train", switches=("--dry-run",))
     tables, is_file = tables_of(source)
     if options.help:
         return print_help("python launch.py train [PRESET | FILE.toml]", tables, f"{TRAIN_OPTIONS}{RUN_OPTIONS}\n{EXAMPLES}")
     from distributed_kd.flags import parse_run
+    from distributed_kd.ready import plan_lines, print_plan, ready
     from distributed_kd.storage.checkpoints import check_unused
     from distributed_kd.storage.run_folder import RunFolder, default_name, unused
     from distributed_kd.training.given import keep_teachers, lines
 
     config = parse_run(flags, tables, "python launch.py train")
-    parts, given, runner, plan = _ready(config, options)
+    parts, given, runner, plan = ready(config, options)
     config = parts.config
     if config.checkpoint.to:
         check_unused(config.checkpoint.to)
+    told = lines(given, config)
+    if options.dry_run:
+        print_plan([*told, *plan_lines(config, options.address, plan)])
+        return 0
     name = default_name(config.env.id, label(Path(source)) if is_file else source, config.seed, time.time())
     path = Path(options.out) if options.out else unused(Path("runs") / name)
     with RunFolder.create(path, run_file.encode(config)) as folder:
         folder.note_command(typed)
         keep_teachers(folder, given)
-        return _run(parts, folder, runner, [*lines(given, config), *(plan.lines(config) if plan else [])])
+        return _run(parts, folder, runner, [*told, *(plan.lines(config) if plan else [])])
 
 
 def resume(words: list[str]) -> int:
@@ -87,7 +93,7 @@ def resume(words: list[str]) -> int:
     if options.help:
         folder = "  DIR                         the folder of a run\n"
         only = (
-            "Only keys of stop, evaluation, checkpoint, supervision, tracking and learner may change, and\n"
+            "Only keys of stop, evaluation, checkpoint, supervision, placement, tracking and learner may\nchange, and "
             "--students.NEW.KEY VALUE adds a student, which drives no lanes, so that all others learn as they would\n"
             "have. Defaults are the run's own."
         )
@@ -95,6 +101,7 @@ def resume(words: list[str]) -> int:
     if directory is None:
         raise ConfigurationError(Problem("no run", "DIR", "", "resume needs the folder of a run", "Give one of runs/"))
     from distributed_kd.flags import parse_run
+    from distributed_kd.ready import check
     from distributed_kd.storage.run_folder import RunFolder
     from distributed_kd.training.fitting import open_checkpoint
     from distributed_kd.training.given import parts_of, read_given
@@ -111,7 +118,7 @@ def resume(words: list[str]) -> int:
             print(f"warning: a damaged checkpoint was passed over: {line}", file=sys.stderr)
         options.runner = options.runner or str(restored.about.get("runner", "ray"))
         check_goes_on(config, before, restored)
-        config, spec, runner, plan = _check(config, options)
+        config, spec, runner, plan = check(config, options)
         parts = parts_of(folder, config, spec, read_given(newcomers(config, before), spec))
         check_networks(parts)
         if config != before:
@@ -155,18 +162,19 @@ def compare(words: list[str]) -> int:
 def _shared(trials, options: argparse.Namespace):
     """What the runs of a comparison share, all checked as `train` does: the machines, and the names of this one's GPUs."""
     from distributed_kd.comparing.room import Need, Room
+    from distributed_kd.ready import ready
     from distributed_kd.training.plan import gpus_here, make_plan, node_here
     from distributed_kd.training.preflight import memory_here, replay_bytes
 
     waiting = {trial.variant.label: trial.variant for trial in trials if not trial.is_over}
-    ready = {name: _ready(variant.config, options) for name, variant in waiting.items()}
+    checked = {name: ready(variant.config, options) for name, variant in waiting.items()}
     nodes = [node_here()]
-    if options.address and ready:
+    if options.address and checked:
         from distributed_kd.training.connection import nodes_at
 
         nodes = nodes_at(options.address)
     needs = {}
-    for name, (parts, _, runner, _) in ready.items():
+    for name, (parts, _, runner, _) in checked.items():
         bundles = make_plan(parts.config, nodes).bundles if runner.name == "ray" else [{"CPU": 1.0}]
         needs[name] = Need(bundles, replay_bytes(parts.config, parts.spec))
     for trial in trials:
@@ -181,66 +189,8 @@ def _for_each_run(options: argparse.Namespace) -> list[str]:
     return [*words, "--allow-env-import"] if options.allow_env_import else words
 
 
-def _ready(config, options: argparse.Namespace):
-    """A new run as far as it comes before its folder is made: its parts, what it is given, the loop and the plan, if any.
-
-    Raises RunError for all that can be told before anything is started.
-    """
-    from distributed_kd.training.given import read_given, with_teachers_network
-    from distributed_kd.training.parts import Parts
-    from distributed_kd.training.preflight import check_networks
-
-    config, spec, runner, plan = _check(config, options)
-    given = read_given(config, spec)
-    parts = Parts(with_teachers_network(config, given), spec, given.teachers, given.starts)
-    check_networks(parts)
-    return parts, given, runner, plan
-
-
-def _check(config, options: argparse.Namespace):
-    """Everything that can be told before anything is started: the environment, and the machine where it is ours.
-
-    Gives the run as it holds with its set of states, if it has one, the environment's spec, the loop and, where Ray is to be
-    started here, the plan.
-    """
-    from distributed_kd.storage.tracking import check_tracking
-    from distributed_kd.training.chaos import CALM, Chaos
-    from distributed_kd.training.plan import plan_here
-    from distributed_kd.training.preflight import check_address, check_device, check_memory, check_run
-
-    chaos = Chaos.parse(options.chaos) if options.chaos is not None else CALM
-    spec = check_run(config, options.allow_env_import)
-    check_tracking(config.tracking)
-    if not options.address:
-        check_memory(config, spec)
-    if options.runner == "inline" or config.data.file:
-        alone = "a set of states is learned from in one process" if config.data.file else "the inline runner uses no cluster"
-        on_ray = options.runner if options.runner == "ray" else None
-        for key, given in (("address", options.address), ("runner", on_ray), ("chaos", options.chaos)):
-            if given:
-                raise ConfigurationError(Problem("options exclude each other", key, given, alone, "Drop one"))
-        if config.learner.replicas > 1:
-            fix = "Set --learner.replicas 1"
-            raise ConfigurationError(Problem("one process alone", "learner.replicas", config.learner.replicas, alone, fix))
-        check_device(config)
-        if config.data.file:
-            from distributed_kd.training import data_set, offline
-
-            return data_set.taught_by_its_run(config, spec), spec, offline.RUNNER, None
-        from distributed_kd.training import inline
-
-        return config, spec, inline.RUNNER, None
-    from distributed_kd.training.on_ray import runner
-
-    if options.address and chaos.rpc:
-        why = "the calls of a Ray that runs already cannot be lost on purpose"
-        raise ConfigurationError(Problem("options exclude each other", "chaos", options.chaos, why, "Drop one"))
-    if options.address:
-        check_address(options.address)
-    return config, spec, runner(options.address, chaos), None if options.address else plan_here(config)
-
-
 def _run(parts, folder, runner, plan, restored=None) -> int:
+    from distributed_kd.ready import print_plan
     from distributed_kd.reports.live import Screen
     from distributed_kd.reports.machine import machine
     from distributed_kd.reports.outcome import report
@@ -251,7 +201,7 @@ def _run(parts, folder, runner, plan, restored=None) -> int:
 
     folder.lock()
     if plan:
-        print("\n".join(["plan", *(f"  {line}" for line in plan)]))
+        print_plan(plan)
     print(f"run   {folder.path}", flush=True)
     trackers = begin(parts.config.tracking, folder, run_file.read_toml(folder.config_file))
     for one in trackers:

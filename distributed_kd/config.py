@@ -1,8 +1,8 @@
 """The words of a run file: frozen dataclasses, one per table, that know their defaults and check themselves.
 
 `problems()` of each names everything wrong with it at once. Tables of their own files: the teacher's in `policy_config.py`,
-a student's in `student_config.py`, the learner's in `learner_config.py`, where the data comes from in `data_config.py`, what
-is done beside learning in `upkeep_config.py`.
+a student's in `student_config.py`, the learner's in `learner_config.py`, where the data comes from in `data_config.py`,
+where actors stand in `placement_config.py`, what is done beside learning in `upkeep_config.py`.
 Reading TOML and flags into them lives in `run_file.py` and `flags.py`.
 """
 
@@ -17,6 +17,7 @@ from distributed_kd.data_config import DataConfig, ReplayConfig, RolloutsConfig
 from distributed_kd.errors import Problem
 from distributed_kd.learner_config import LearnerConfig
 from distributed_kd.network_config import TREE
+from distributed_kd.placement_config import PlacementConfig
 from distributed_kd.policy_config import TeacherConfig
 from distributed_kd.student_config import BETWEEN_STATES, LAYER_LOSSES, StudentConfig
 from distributed_kd.upkeep_config import CheckpointConfig, EvaluationConfig, SupervisionConfig, TrackingConfig
@@ -91,6 +92,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     @property
@@ -112,6 +114,7 @@ class RunConfig:
         yield from self.evaluation.problems()
         yield from self.checkpoint.problems()
         yield from self.supervision.problems()
+        yield from self.placement.problems()
         yield from self._fit_problems()
 
     def _fit_problems(self) -> Iterator[Problem]:

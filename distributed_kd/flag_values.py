@@ -65,10 +65,13 @@ def read_words(leaf: Leaf, words: list[str], key: str) -> tuple[Any, list[Proble
 
     A list is several words, or one list in TOML, such as [0.7, 0.3] or []; names alone are losses with default options.
     """
-    if leaf.items is str:
+    several_names = leaf.items is str
+    if several_names and get_origin(leaf.hint) is not tuple:
         return (words[0] if len(words) == 1 else words), []
     if leaf.items and words[0].lstrip().startswith(("[", "{")):
         return _read_list(leaf, " ".join(words), key)
+    if several_names:
+        return words, []
     if is_dataclass(leaf.items):
         return [{"name": word} for word in words], []
     if leaf.tables:

@@ -2,7 +2,6 @@
 
 import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from textwrap import shorten
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayTaskError
-from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from distributed_kd.actors.evaluation_actor import EvaluationActor
@@ -21,19 +20,19 @@ from distributed_kd.actors.once import FOR_EVER
 from distributed_kd.actors.replay_actor import ReplayActor
 from distributed_kd.actors.rollout_actor import RolloutActor
 from distributed_kd.envs.injected import Injected
-from distributed_kd.errors import InternalError, ResourceError, RunError
+from distributed_kd.errors import InternalError, RunError
 from distributed_kd.learning.replicas import ReplicaLost
+from distributed_kd.placement_config import selector
 from distributed_kd.replay.shards import of_each
-from distributed_kd.training.connection import FULL, nodes
+from distributed_kd.training.connection import FULL
 from distributed_kd.training.parts import device_of
-from distributed_kd.training.plan import Plan, make_plan
+from distributed_kd.training.placement import core_group, find_room, is_cleared, nodes_of
+from distributed_kd.training.plan import Plan
 from distributed_kd.training.run import Run
 
-PLACEMENT_SECONDS = 60
+NODE_ID_LABEL = "ray.io/node-id"
 CONNECT_SECONDS = 1.0
 """How long a node may take to accept a connection before it is taken to be gone"""
-CLEARED_SECONDS = 10
-"""How long a cluster may take to end the actors of a run that is over"""
 GONE = (RayActorError, ObjectLostError, OutOfMemoryError, NodeDiedError)
 """Ray's words for an actor that is no more, or a value that is no more"""
 
@@ -95,12 +94,15 @@ class Cluster:
     def _options(
         self, cpus: float, gpus: float = 0.0, bundle: int | None = None, in_order: bool = False
     ) -> dict[str, object]:
-        """`bundle` of the core's group; None: anywhere."""
-        place = "SPREAD" if bundle is None else PlacementGroupSchedulingStrategy(self._group, bundle)
+        """`bundle` of the core's group; None: a rollout's, wherever there is room."""
+        if bundle is None:
+            place = {"scheduling_strategy": "SPREAD", "label_selector": self._where_rollouts}
+        else:
+            place = {"scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, bundle)}
         return {
+            **place,
             "num_cpus": cpus,
             "num_gpus": gpus,
-            "scheduling_strategy": place,
             "max_restarts": 0,
             # A call that was lost on the way is repeated, and done once (`actors.once`).
             "max_task_retries": FOR_EVER,
@@ -110,9 +112,16 @@ class Cluster:
             "enable_task_events": False,
         }
 
+    @property
+    def _where_rollouts(self) -> dict[str, str]:
+        """Labels of the nodes for them: not of one that has left, where Ray starts actors until it has seen that too."""
+        unseen = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] in self._gone)
+        stays = {NODE_ID_LABEL: f"!in({','.join(unseen)})"} if unseen else {}
+        return {**selector(self._plan.placement.rollouts), **stays}
+
     def core_nodes(self) -> set[str]:
         """The ids of the nodes that the core stands on; none while it waits for room, as where its node has left."""
-        return _nodes_of(self._group)
+        return nodes_of(self._group)
 
     def is_gone(self, node: str) -> bool:
         """Whether a node, by its id, has left. It may do so long before Ray says so: then it accepts no connection."""
@@ -125,7 +134,7 @@ class Cluster:
     def seek_place(self) -> None:
         """Ask for room for the core on nodes that stay."""
         if self._next is None:
-            self._next = placement_group(self._plan.core_bundles, strategy="PACK")
+            self._next = core_group(self._plan)
 
     @property
     def seeks_place(self) -> bool:
@@ -134,7 +143,7 @@ class Cluster:
     @property
     def has_place(self) -> bool:
         """Room for the core was sought and found."""
-        return self._next is not None and bool(_nodes_of(self._next))
+        return self._next is not None and bool(nodes_of(self._next))
 
     def leave(self) -> list[PlacementGroup]:
         """Give all room back; gives the groups that had it."""
@@ -185,49 +194,18 @@ class Cluster:
 
 
 @contextmanager
-def placed(run: Run, injected: Injected, shared: bool) -> Iterator[Cluster]:
-    """The run's actors on the Ray that was joined, faults `injected` into its rollouts.
+def placed(run: Run, plan: Plan, injected: Injected, shared: bool) -> Iterator[Cluster]:
+    """The run's actors on the Ray that was joined, as planned, faults `injected` into its rollouts.
 
     They are ended with the block, which is seen to where Ray is `shared` with others.
     """
-    plan = make_plan(run.config, nodes())
-    core = placement_group(plan.core_bundles, strategy="PACK")
-    first = placement_group(plan.rollout_bundles, strategy="PACK")
-    cluster = Cluster(run, plan, core, injected)
+    cluster = Cluster(run, plan, find_room(plan, run), injected)
     try:
-        try:
-            if not (core.wait(timeout_seconds=PLACEMENT_SECONDS) and first.wait(timeout_seconds=PLACEMENT_SECONDS)):
-                raise ResourceError(
-                    f"the cluster is busy (need={plan.cpus:g} CPU): {ray.available_resources().get('CPU', 0):g} of "
-                    f"{plan.cpus_there:g} CPU were free for {PLACEMENT_SECONDS} s. "
-                    f"Wait, or lower --{run.config.rollouts.least_key}"
-                )
-        finally:
-            # All find room at once. From here on each rollout looks for its own, or it could not leave its node alone.
-            remove_placement_group(first)
         yield cluster
     finally:
         groups = cluster.leave()
     if shared:
         run.journal.invariants.check("I9", all(map(is_cleared, groups)))
-
-
-def is_cleared(group: PlacementGroup) -> bool:
-    """Whether what was reserved for a run, and all its actors with it, is the cluster's again within CLEARED_SECONDS."""
-    give_up = time.monotonic() + CLEARED_SECONDS
-    while True:
-        removed = placement_group_table(group)["state"] == "REMOVED"
-        if removed and not any(group.id.hex() in resource for resource in ray.cluster_resources()):
-            return True
-        if time.monotonic() >= give_up:
-            return False
-        time.sleep(0.1)
-
-
-def _nodes_of(group: PlacementGroup) -> set[str]:
-    """The ids of the nodes that a group stands on; none unless all of it has room."""
-    table = placement_group_table(group)
-    return set(table["bundles_to_node_id"].values()) if table["state"] == "CREATED" else set()
 
 
 def _accepts(host: str, port: int) -> bool:

@@ -71,8 +71,8 @@ def has_token() -> bool:
 def nodes() -> list[Node]:
     """The machines of the Ray that was joined, but for those that are about to leave."""
     leaving = draining()
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
-    return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in resources]
+    there = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+    return [Node(one["Resources"].get("CPU", 0.0), one["Resources"].get("GPU", 0.0), one.get("Labels", {})) for one in there]
 
 
 def nodes_at(address: str) -> list[Node]:

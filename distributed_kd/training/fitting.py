@@ -9,7 +9,7 @@ from distributed_kd.storage.run_folder import RunFolder
 from distributed_kd.storage.sources import policy_parameters
 from distributed_kd.training.parts import Parts
 
-MAY_CHANGE = ("stop", "evaluation", "checkpoint", "supervision", "tracking", "learner")
+MAY_CHANGE = ("stop", "evaluation", "checkpoint", "supervision", "placement", "tracking", "learner")
 """Tables of the run file that a resumed run may change"""
 MAY_NOT_CHANGE = ("checkpoint.to",)
 """Keys in them that may not: the checkpoints that there are would not be found"""

@@ -8,7 +8,7 @@ evaluation is replaced, the replay and the learner go back together to the newes
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -25,6 +25,7 @@ from distributed_kd.training.deliveries import Deliveries
 from distributed_kd.training.examining import Examiner
 from distributed_kd.training.gauges import Gauges
 from distributed_kd.training.membership import Membership
+from distributed_kd.training.placement import planned
 from distributed_kd.training.run import Run, Runner
 from distributed_kd.training.supervision import Life, Supervision
 
@@ -34,21 +35,28 @@ POLL_SECONDS = 0.25
 """How long a wait for events lasts at most, so that a signal is seen"""
 
 
-def train(run: Run, address: str | None, chaos: Chaos) -> Evaluation | None:
+def train(run: Run, address: str | None, chaos: Chaos, tell: Callable[[Sequence[str]], None]) -> Evaluation | None:
     """Start or join Ray, run the loop until the run is over or stopped, and leave nothing behind."""
     chaos.prepare()
     with joined(address):
         run.stop.install()  # Ray replaces the handler of SIGTERM
         with ExitStack() as stack:
-            if address is not None:  # a Ray of our own nobody asks for its metrics
+            plan = planned(run)
+            if address is not None:  # a Ray of our own nobody asks for its metrics, and its plan is known before
+                tell(plan.lines(run.config))
                 stack.enter_context(run.trackers.also(Gauges(run.folder.path.name)))
-            cluster = stack.enter_context(placed(run, chaos.env, shared=address is not None))
+            cluster = stack.enter_context(placed(run, plan, chaos.env, shared=address is not None))
             return _Loop(run, cluster, chaos).run()
 
 
-def runner(address: str | None = None, chaos: Chaos = CALM) -> Runner:
-    """This loop, on the cluster at `address` or on a Ray of its own, with faults on purpose."""
-    return Runner("ray", partial(train, address=address, chaos=chaos), goes_on_exactly=False)
+def runner(
+    address: str | None = None, chaos: Chaos = CALM, tell: Callable[[Sequence[str]], None] = lambda plan: None
+) -> Runner:
+    """This loop, on the cluster at `address` or on a Ray of its own, with faults on purpose.
+
+    `tell` is given the lines of the plan for a cluster, before any actor is started.
+    """
+    return Runner("ray", partial(train, address=address, chaos=chaos, tell=tell), goes_on_exactly=False)
 
 
 class _Loop:

@@ -2,13 +2,14 @@
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from distributed_kd.config import RunConfig
 from distributed_kd.errors import Problem, ResourceError
+from distributed_kd.placement_config import PlacementConfig, has
 
 LEARNER_CPUS = 1.0
 SHARED_CPUS = 0.25
@@ -23,6 +24,7 @@ class Node:
 
     cpus: float
     gpus: float
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Plan:
     learner_cpus: float = LEARNER_CPUS
     replay_cpus: float = SHARED_CPUS
     evaluation_cpus: float = SHARED_CPUS
+    machines: int = 1
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
 
     @property
     def device(self) -> str:
@@ -51,6 +55,17 @@ class Plan:
         core = {"CPU": self.learner_cpus + self.replay_cpus + self.evaluation_cpus, **gpu}
         replicas = [{"CPU": self.learner_cpus, **gpu}] * (self.replicas - 1)
         return [core, *[{"CPU": self.replay_cpus}] * (self.shards - 1), *replicas]
+
+    @property
+    def core_labels(self) -> list[tuple[str, ...]]:
+        """The labels of the node that each of these is to stand on."""
+        where = self.placement
+        return [where.learner, *[where.shards] * (self.shards - 1), *[where.learner] * (self.replicas - 1)]
+
+    @property
+    def core_strategy(self) -> str:
+        """Shards are there for the memory and the links of several machines; replicas exchange gradients at every update."""
+        return "SPREAD" if self.shards > 1 and self.replicas == 1 else "PACK"
 
     @property
     def bundles(self) -> list[dict[str, float]]:
@@ -80,46 +95,103 @@ class Plan:
             f"rollouts    {actors} x {self.rollout_cpus:g} CPU: {rollouts.envs_per_actor} lanes each, "
             f"{rollouts.behaviour.teacher:.0%} driven by the teacher",
             f"evaluation  {self.evaluation_cpus:g} CPU: {config.evaluation.episodes} episodes for each policy",
-            f"in all      {self.cpus:g} of {self.cpus_there:g} CPU",
+            f"in all      {self.cpus:g} of {self.cpus_there:g} CPU"
+            + (f", on {self.machines} nodes" if self.machines > 1 else ""),
+            *self._labels(),
         ]
+
+    def _labels(self) -> list[str]:
+        """Which nodes were asked for."""
+        asked = {"learner": self.placement.learner, "shards": self.placement.shards, "rollouts": self.placement.rollouts}
+        told = [f"{who} on {', '.join(labels)}" for who, labels in asked.items() if labels]
+        return [f"labels      {'; '.join(told)}"] if told else []
+
+
+class _Left:
+    """What is left of each machine while parts of a run find their places."""
+
+    def __init__(self, nodes: Sequence[Node]):
+        self._nodes, self._cpus, self._gpus = nodes, [node.cpus for node in nodes], [int(node.gpus) for node in nodes]
+
+    def take(self, place: int, cpus: float, gpus: int) -> bool:
+        """Give so much of one machine away; tells whether it had that."""
+        self._cpus[place] -= cpus
+        self._gpus[place] -= gpus
+        return self._cpus[place] >= 0 and self._gpus[place] >= 0
+
+    def take_where_most(self, cpus: float, gpus: int, labels: Sequence[str]) -> bool:
+        """The same of that one, of those with a GPU left where it is needed, which has most CPUs left."""
+        places = [place for place in _places(self._nodes, labels) if self._gpus[place] >= gpus]
+        return bool(places) and self.take(max(places, key=self._cpus.__getitem__), cpus, gpus)
+
+    def cpus(self, labels: Sequence[str]) -> list[float]:
+        """What is left of each machine that has these labels."""
+        return [self._cpus[place] for place in _places(self._nodes, labels)]
 
 
 def make_plan(config: RunConfig, nodes: Sequence[Node]) -> Plan:
     """Share these machines out: learner, replay and evaluation on one of them, the rollouts wherever there is room.
 
-    Raises ResourceError where they are too small, no GPU is there and one is asked for, or one but not one for each replica.
+    Raises ResourceError where they are too small, no GPU is there and one is asked for, or one but not one for each replica;
+    and where labels are asked for that no machine has.
     """
-    if config.learner.needs_gpu and not any(node.gpus >= 1 for node in nodes):
+    where, learner, shards, actors = config.placement, config.learner, config.replay.shards, config.rollouts.least
+    core, replicas = LEARNER_CPUS + 2 * SHARED_CPUS, learner.replicas
+    _check_labels(where, shards, nodes)
+    meant = _places(nodes, where.learner)
+    if learner.needs_gpu and not any(nodes[place].gpus >= 1 for place in meant):
         raise ResourceError(no_gpu(config))
-    core, shards, replicas = LEARNER_CPUS + 2 * SHARED_CPUS, config.replay.shards, config.learner.replicas
-    able = [node for node in nodes if node.cpus >= core]
-    with_gpu = [node for node in able if node.gpus >= 1 and config.learner.device != "cpu"]
-    fit = with_gpu if config.learner.needs_gpu else with_gpu or able
-    if with_gpu and (gpus := sum(int(node.gpus) for node in nodes)) < replicas:
+    able = [place for place in meant if nodes[place].cpus >= core]
+    with_gpu = [place for place in able if nodes[place].gpus >= 1 and learner.device != "cpu"]
+    if with_gpu and (gpus := sum(int(nodes[place].gpus) for place in meant)) < replicas:
         raise ResourceError(_too_few_gpus(replicas, gpus))
     # Replicas exchange gradients at every update: as many as can be stand on one machine.
-    home = max(fit, key=lambda node: (min(int(node.gpus), replicas) if with_gpu else 0, node.cpus), default=None)
-    there, actors = sum(node.cpus for node in nodes), config.rollouts.least
-    free = [node.cpus - (core if node is home else 0.0) for node in nodes] if home else []
-    for _ in range(shards - 1 if home else 0):  # each where most is free
-        free[free.index(max(free))] -= SHARED_CPUS
-    gpus_left = [int(node.gpus) - (node is home) for node in nodes]
-    for _ in range(replicas - 1 if home else 0):
-        place = max((place for place, left in enumerate(gpus_left) if left > 0 or not with_gpu), key=free.__getitem__)
-        free[place] -= LEARNER_CPUS
-        gpus_left[place] -= 1
+    fit, gpu = with_gpu if learner.needs_gpu else with_gpu or able, int(bool(with_gpu))
+    home = max(fit, key=lambda place: (gpu * min(int(nodes[place].gpus), replicas), nodes[place].cpus), default=None)
+    left = _Left(nodes)
+    fits = home is not None and left.take(home, core, gpu)
+    fits = fits and all([left.take_where_most(SHARED_CPUS, 0, where.shards) for _ in range(shards - 1)])
+    fits = fits and all([left.take_where_most(LEARNER_CPUS, gpu, where.learner) for _ in range(replicas - 1)])
+    room = left.cpus(where.rollouts) if fits else []
+    there = sum(node.cpus for node in nodes)
     for each in ROLLOUT_CPUS:
-        if home and min(free) >= 0 and _room(free, each) >= actors:
-            return Plan(there, 1.0 if with_gpu else 0.0, actors, each, shards, replicas)
-    most = _room(free, ROLLOUT_CPUS[-1]) if home and min(free) >= 0 else 0
+        if fits and _room(room, each) >= actors:
+            return Plan(there, float(gpu), actors, each, shards, replicas, machines=len(nodes), placement=where)
+    most = _room(room, ROLLOUT_CPUS[-1])
     needed = core + (shards - 1) * SHARED_CPUS + (replicas - 1) * LEARNER_CPUS + actors * ROLLOUT_CPUS[-1]
     why = f"the run needs {needed:g} CPU, there are {there:g}"
     if len(nodes) > 1:
         why += f" on {len(nodes)} nodes, and the learner needs {core:g} on one"
+    if where.rollouts and fits:
+        why += f"; {sum(room):g} are left for rollouts on nodes with {', '.join(where.rollouts)}"
     several = [key for key, count in (("--replay.shards", shards), ("--learner.replicas", replicas)) if count > 1]
     smaller = f"Lower {' or '.join(several)}, use a larger machine," if several else "Use a larger machine,"
     fix = f"Lower --{config.rollouts.least_key} to {most}" if most else f"{smaller} or --runner inline"
     raise ResourceError(Problem("too few CPUs", config.rollouts.least_key, actors, why, fix))
+
+
+def best_plan(config: RunConfig) -> Plan:
+    """What the run would like to have: a CPU for each rollout, and GPUs only where they are asked for by name."""
+    replicas = config.learner.replicas
+    gpus = replicas if config.learner.needs_gpu else 0
+    most = LEARNER_CPUS * replicas + SHARED_CPUS * (config.replay.shards + 1) + ROLLOUT_CPUS[0] * config.rollouts.least
+    anywhere = replace(config, placement=PlacementConfig())
+    return replace(make_plan(anywhere, [Node(most, gpus)]), placement=config.placement)
+
+
+def _places(nodes: Sequence[Node], labels: Sequence[str]) -> list[int]:
+    return [place for place, node in enumerate(nodes) if has(node.labels, labels)]
+
+
+def _check_labels(where: PlacementConfig, shards: int, nodes: Sequence[Node]) -> None:
+    asked = {"learner": where.learner, "shards": where.shards if shards > 1 else (), "rollouts": where.rollouts}
+    for key, labels in asked.items():
+        if labels and not _places(nodes, labels):
+            keys = {label.split("=", 1)[0] for label in labels}
+            known = sorted({f"{name}={value}" for node in nodes for name, value in node.labels.items() if name in keys})
+            why = f"of {len(nodes)} nodes none has {'it' if len(labels) == 1 else 'them all'}"
+            fix = f"Theirs are {', '.join(known)}" if known else "Start nodes with `ray start --labels`, or leave it out"
+            raise ResourceError(Problem("no such node", f"placement.{key}", " ".join(labels), why, fix))
 
 
 def _room(free: Sequence[float], each: float) -> int:

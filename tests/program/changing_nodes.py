@@ -1,7 +1,7 @@
 """A Ray cluster on this machine whose nodes come and go, for a test in another process.
 
-Prints its address. Then it reads orders, one a line, and answers each with a line: `add CPUS` gives the new node's id,
-`remove ID` and `drain ID` nothing. It ends when stdin does. A node that is gone is noticed within two seconds.
+Prints its address. Then it reads orders, one a line, and answers each with a line: `add CPUS[,KEY=VALUE]` gives the new
+node's id, `remove ID` and `drain ID` nothing. It ends when stdin does. A node that is gone is noticed within two seconds.
 """
 
 import sys
@@ -23,7 +23,8 @@ PREEMPTION = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"
 
 def obey(cluster: Cluster, nodes: dict, word: str, given: str) -> str:
     if word == "add":
-        node = cluster.add_node(num_cpus=int(given))
+        cpus, *labels = given.split(",")
+        node = cluster.add_node(num_cpus=int(cpus), labels=dict(label.split("=") for label in labels))
         nodes[node.node_id] = node
         return node.node_id
     if word == "remove":

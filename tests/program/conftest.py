@@ -1,7 +1,9 @@
 """One finished run on Ray, which many tests then look at, and a folder full of what can be wrong."""
 
+import secrets
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import gymnasium as gym
 import pytest
 import torch
 from launching import launch, run_file
+from nodes import Nodes
 
 from distributed_kd.training import plan
 
@@ -72,3 +75,13 @@ def place(tmp_path, monkeypatch):
     sys.modules.pop("odd_envs", None)
     for name in [name for name in gym.registry if name.startswith("Odd")]:
         del gym.registry[name]
+
+
+@pytest.fixture
+def cluster(request, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    # Both sides need the token before Ray is imported, as on a real cluster.
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    nodes = Nodes(head_cpus=request.param)
+    yield nodes
+    nodes.end()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from launching import launch
 
+from distributed_kd import ready
 from distributed_kd.cli import main
-from distributed_kd.training import plan
 
 NO_FILE = "no such file or directory. Give the path of a TOML file"
 NAMES = (
@@ -292,7 +292,7 @@ def test_a_fault_of_the_program_is_one_line_too(place, capsys, monkeypatch):
     def broken(config):
         raise ZeroDivisionError("division\nby \x1b[31mzero")
 
-    monkeypatch.setattr(plan, "plan_here", broken)
+    monkeypatch.setattr(ready, "plan_here", broken)
     assert main(["train"]) == 9
     assert capsys.readouterr().err == (
         "error: ZeroDivisionError: division by \\x1b[31mzero. That is a fault of the program; --debug shows where\n"

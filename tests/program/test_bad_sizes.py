@@ -3,8 +3,9 @@
 import pytest
 from test_bad_input import check_told
 
+from distributed_kd import ready
 from distributed_kd.cli import main
-from distributed_kd.training import plan, preflight
+from distributed_kd.training import preflight
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def test_memory_that_is_not_to_be_had_is_no_fault_of_the_program(error, place, c
     def greedy(config):
         raise error
 
-    monkeypatch.setattr(plan, "plan_here", greedy)
+    monkeypatch.setattr(ready, "plan_here", greedy)
     assert main(["train", "own.toml"]) == 5
     told = capsys.readouterr().err
     assert told.startswith(f"error: out of memory ({type(error).__name__}): ")

@@ -1,59 +1,17 @@
 """Runs on a Ray cluster whose nodes come, go, and are about to be preempted: nothing is lost but what lay on a lost node."""
 
-import os
-import secrets
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import DEADLINE, Started, assert_nothing_is_lost, metrics, run_file, summary
+from launching import Started, assert_nothing_is_lost, metrics, run_file, summary
+from nodes import Nodes
 from test_recovery import ENDLESS, goes_on, newest, stopped
 
 from distributed_kd.storage.checkpoints import load_newest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-class Nodes:
-    """The cluster, with a head of so many CPUs; the head is not lost here, since the run is steered from it."""
-
-    def __init__(self, head_cpus: int):
-        script = Path(__file__).with_name("changing_nodes.py")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen([sys.executable, script, str(head_cpus)], env=dict(os.environ), **pipes)
-        self.address = next(line.strip() for line in self._process.stdout if line[:1].isdigit())
-
-    def _ask(self, word: str, given: object) -> str:
-        self._process.stdin.write(f"{word} {given}\n")
-        self._process.stdin.flush()
-        return next(line for line in self._process.stdout if line.startswith("answer ")).removeprefix("answer ").strip()
-
-    def add(self, cpus: int) -> str:
-        return self._ask("add", cpus)
-
-    def remove(self, node: str) -> None:
-        self._ask("remove", node)
-
-    def drain(self, node: str) -> None:
-        self._ask("drain", node)
-
-    def end(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(DEADLINE)
-
-
-@pytest.fixture
-def cluster(request, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    # Both sides need the token before Ray is imported, as on a real cluster.
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    nodes = Nodes(head_cpus=request.param)
-    yield nodes
-    nodes.end()
 
 
 def charts(folder: Path) -> list[dict]:

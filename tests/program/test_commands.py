@@ -56,7 +56,7 @@ def test_resume_help(capsys):
     page = said(capsys, "resume", "--help")
     for option in (*OPTIONS, "DIR"):
         assert option in page
-    assert "Only keys of stop, evaluation, checkpoint, supervision, tracking and learner may change" in page
+    assert "Only keys of stop, evaluation, checkpoint, supervision, placement, tracking and learner may" in page
     assert "  --out" not in page
     assert "--students.NEW.KEY VALUE adds a" in page
 

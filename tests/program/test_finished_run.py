@@ -322,7 +322,7 @@ def test_a_finished_run_does_not_start_over_its_own_folder(finished, capsys):
 def test_resume_with_what_may_not_change_tells_the_difference(finished, capsys, words, lines):
     config = finished.folder / "config.toml"
     before = config.read_bytes()
-    may = "stop, evaluation, checkpoint, supervision, tracking, learner and new students"
+    may = "stop, evaluation, checkpoint, supervision, placement, tracking, learner and new students"
     fix = f"Leave it, or start a new run; only {may} may change"
     assert main(["resume", str(finished.folder), *words]) == 4
     told = capsys.readouterr().err.splitlines()

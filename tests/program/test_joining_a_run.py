@@ -138,7 +138,7 @@ def test_a_newcomer_may_begin_as_an_old_student(path):
     assert contents(students["a"]["trained"]["network"]) != contents(before)
 
 
-MAY = "stop, evaluation, checkpoint, supervision, tracking, learner and new students"
+MAY = "stop, evaluation, checkpoint, supervision, placement, tracking, learner and new students"
 ONLY = f"Leave it, or start a new run; only {MAY} may change"
 
 

@@ -8,7 +8,7 @@ from journals import receipt, report, stats
 
 from distributed_kd.records import Segment
 from distributed_kd.replay.segments import STITCHED, Ledger, is_stitched
-from distributed_kd.training import cluster
+from distributed_kd.training import placement
 from distributed_kd.training.invariants import NAMES, Invariants
 
 
@@ -137,7 +137,7 @@ class Group:
     ],
 )
 def test_what_is_left_on_a_cluster_is_seen(state, resources, cleared, monkeypatch):
-    monkeypatch.setattr(cluster, "CLEARED_SECONDS", 0)
-    monkeypatch.setattr(cluster, "placement_group_table", lambda group: {"state": state})
-    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: resources)
-    assert cluster.is_cleared(Group()) is cleared
+    monkeypatch.setattr(placement, "CLEARED_SECONDS", 0)
+    monkeypatch.setattr(placement, "placement_group_table", lambda group: {"state": state})
+    monkeypatch.setattr(placement.ray, "cluster_resources", lambda: resources)
+    assert placement.is_cleared(Group()) is cleared

@@ -151,8 +151,8 @@ def test_a_newcomer_is_no_change_and_an_old_student_is():
         open_checkpoint(Folder(), joined_later(added(small=changed, **late), CONFIG), CONFIG)
     assert line_of(raised) == (
         "the run was made with another value (students.small.learning_rate=0.25): it is 0.001 in config.toml. "
-        "Leave it, or start a new run; only stop, evaluation, checkpoint, supervision, tracking, learner and new students "
-        "may change"
+        "Leave it, or start a new run; only stop, evaluation, checkpoint, supervision, placement, tracking, learner and new "
+        "students may change"
     )
 
 

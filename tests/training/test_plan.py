@@ -8,8 +8,9 @@ import torch
 from distributed_kd.config import LearnerConfig, ReplayConfig, RolloutsConfig, RunConfig
 from distributed_kd.data_config import ElasticConfig
 from distributed_kd.errors import ResourceError
+from distributed_kd.placement_config import PlacementConfig
 from distributed_kd.student_config import StudentConfig
-from distributed_kd.training.plan import Node, gpus_here, make_plan
+from distributed_kd.training.plan import Node, best_plan, gpus_here, make_plan
 
 
 def config(actors=2, device="auto"):
@@ -155,6 +156,77 @@ def test_a_machine_too_small_for_so_many_replicas():
     # A replica's CPU and GPU must be on one machine: here the second GPU's has no CPU left over.
     with pytest.raises(ResourceError):
         make_plan(replicated(2), [Node(4, 1), Node(0.5, 1)])
+
+
+def labelled(count=1, actors=2, **where):
+    return replace(sharded(count, actors), placement=PlacementConfig(**where))
+
+
+SPOT, STABLE = {"market-type": "spot"}, {"market-type": "on-demand", "zone": "a"}
+
+
+def test_labels_say_on_which_nodes_room_is_looked_for():
+    nodes = [Node(64, 0, SPOT), Node(2, 0, STABLE), Node(2, 0)]
+    config = labelled(learner=("market-type=on-demand",), rollouts=("market-type=spot",), actors=32)
+    plan = make_plan(config, nodes)
+    assert (plan.core_labels, plan.rollout_cpus) == ([("market-type=on-demand",)], 1.0)
+    assert plan.lines(config)[-1] == "labels      learner on market-type=on-demand; rollouts on market-type=spot"
+    assert plan.lines(config)[-2] == "in all      33.5 of 68 CPU, on 3 nodes"
+    # The large node is no place for them now.
+    away = labelled(learner=("market-type=on-demand",), rollouts=("market-type=!spot",), actors=11)
+    with pytest.raises(ResourceError) as raised:
+        make_plan(away, nodes)
+    assert raised.value.lines == (
+        "too few CPUs (rollouts.actors=11): the run needs 4.25 CPU, there are 68 on 3 nodes, and the learner needs 1.5 on "
+        "one; 2.5 are left for rollouts on nodes with market-type=!spot. Lower --rollouts.actors to 10",
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        (
+            {"learner": ("market-type=reserved",)},
+            "no such node (placement.learner=market-type=reserved): of 2 nodes none has it. "
+            "Theirs are market-type=on-demand, market-type=spot",
+        ),
+        (
+            {"rollouts": ("market-type=spot", "zone=a")},
+            "no such node (placement.rollouts=market-type=spot zone=a): of 2 nodes none has them all. "
+            "Theirs are market-type=on-demand, market-type=spot, zone=a",
+        ),
+        (
+            {"shards": ("disk=fast",)},
+            "no such node (placement.shards=disk=fast): of 2 nodes none has it. "
+            "Start nodes with `ray start --labels`, or leave it out",
+        ),
+    ],
+)
+def test_labels_that_no_node_has_are_told_with_those_that_there_are(where, line):
+    with pytest.raises(ResourceError) as raised:
+        make_plan(labelled(2, **where), [Node(8, 0, SPOT), Node(8, 0, STABLE)])
+    assert raised.value.lines == (line,)
+
+
+def test_a_gpu_on_a_node_without_the_label_is_none():
+    config = replace(labelled(learner=("zone=a",)), learner=LearnerConfig(device="cuda"))
+    with pytest.raises(ResourceError, match="no GPU"):
+        make_plan(config, [Node(8, 1), Node(8, 0, STABLE)])
+    assert make_plan(config, [Node(8, 1), Node(8, 1, STABLE)]).device == "cuda"
+
+
+def test_shards_are_spread_and_replicas_kept_together():
+    assert make_plan(sharded(3), [Node(8, 0)]).core_strategy == "SPREAD"
+    assert make_plan(sharded(1), [Node(8, 0)]).core_strategy == "PACK"
+    assert make_plan(replace(replicated(2), replay=ReplayConfig(shards=2)), [Node(8, 0)]).core_strategy == "PACK"
+
+
+def test_what_a_run_would_like_to_have():
+    plan = best_plan(labelled(3, actors=40, rollouts=("market-type=spot",)))
+    assert plan.cpus == 1.5 + 2 * 0.25 + 40
+    assert (plan.gpus, plan.placement.rollouts) == (0.0, ("market-type=spot",))
+    on_gpus = replace(config(), learner=LearnerConfig(device="cuda", replicas=2))
+    assert [bundle["GPU"] for bundle in best_plan(on_gpus).core_bundles] == [1.0, 1.0]
 
 
 def test_the_plan_in_words():
