@@ -1,7 +1,7 @@
 """Tables over many runs, as Markdown: `python -m distributed_kd.reports.results runs --out RESULTS.md`.
 
-Everything in them is read from the runs' folders; nothing is typed in by hand. Here is the page; which runs go together is
-in `groups.py`, the tables are in `tables.py` and `comparison.py`.
+Everything in the tables is read from the runs' folders and the files of `bench`; the note alone is written. Here is the
+page; which runs go together is in `groups.py`, the tables are in `tables.py` and `comparison.py`.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from distributed_kd.reports.tables import each_run, over_seeds, speed
 HEAD = """\
 # Results
 
-Made by `make results` from the folders of finished runs; nothing here is typed in by hand. A score is the mean return of
-full greedy episodes on seeds that nothing was chosen on, from the last weights of the run. `normalised` is
-(student − random) / (teacher − random), all three on the same seeds. An IQM is the interquartile mean over seeds (below four
-seeds the mean), an interval its 95 % bootstrap interval. `agreement` is how often a student picks the teacher's action,
-`gap-weighted` the same with each state weighted by the gap between the teacher's two best actions. `steps to 95 %` are the
-environment steps at the first evaluation in which the return came to random + 0.95 (teacher − random), by the final scores
-of these two, and was still there at the next: median (lowest … highest) of the runs that got there, with "k of n" where not
-all did.
+The tables are made by `make results` from the folders of finished runs and the files of `bench`; notes between them are
+written. A score is the mean return of full greedy episodes on seeds that nothing was chosen on, from the last weights of
+the run. `normalised` is (student − random) / (teacher − random), all three on the same seeds. An IQM is the interquartile
+mean over seeds (below four seeds the mean), an interval its 95 % bootstrap interval. `agreement` is how often a student
+picks the teacher's action, `gap-weighted` the same with each state weighted by the gap between the teacher's two best
+actions. `steps to 95 %` are the environment steps at the first evaluation in which the return came to random + 0.95
+(teacher − random), by the final scores of these two, and was still there at the next: median (lowest … highest) of the runs
+that got there, with "k of n" where not all did.
 """
 
 
