@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 
 import pytest
 
@@ -124,6 +125,10 @@ def test_wandb_has_the_run_and_goes_on_with_it(tmp_path, folder, monkeypatch):
     one.log(100, 10, {"evaluation/tiny/normalised_score": 0.5})
     one.finish({"students/tiny/normalised_score": 0.8}, True)
     (written,) = (tmp_path / "wandb").glob(f"offline-run-*/run-{one.id}.wandb")
+    # Its own process may write the last of it when the run is over here.
+    give_up = time.monotonic() + 60.0
+    while b"summary/students/tiny/normalised_score" not in written.read_bytes() and time.monotonic() < give_up:
+        time.sleep(0.02)
     content = written.read_bytes()
     for said in (b"evaluation/tiny/normalised_score", b"summary/students/tiny/normalised_score", b"env_steps"):
         assert said in content
