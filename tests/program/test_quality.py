@@ -11,15 +11,17 @@ from distributed_kd import presets
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
+# Of Acrobot's episodes a few go on to the end, even of good policies: one in 20 costs a policy 0.05 of its normalised score.
 @pytest.mark.parametrize(
-    ("preset", "least_return"), [("cartpole", 475.0), ("acrobot", -100.0), ("mountaincar", -110.0), ("lunarlander", 150.0)]
+    ("preset", "least_return", "episodes"),
+    [("cartpole", 475.0, 20), ("acrobot", -100.0, 100), ("mountaincar", -110.0, 20), ("lunarlander", 150.0, 20)],
 )
-def test_teacher_and_larger_students_of_a_preset_are_good(tmp_path: Path, preset: str, least_return: float):
-    run = launch("train", preset, "--out", "run", cwd=tmp_path, seconds=900)
+def test_teacher_and_larger_students_of_a_preset_are_good(tmp_path: Path, preset: str, least_return: float, episodes: int):
+    run = launch("train", preset, "--evaluation.episodes", episodes, "--out", "run", cwd=tmp_path, seconds=900)
 
     assert run.returncode == 0, run.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["teacher"]["episodes"] >= 20
+    assert summary["teacher"]["episodes"] == episodes
     assert summary["teacher"]["return_mean"] >= least_return
     for name in ("quarter", "fifteenth"):
         assert summary["students"][name]["normalised_score"] >= 0.95, name
