@@ -1,7 +1,11 @@
 """What `bench scaling` makes of its runs, and the environments that it runs on."""
 
+import json
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium as gym
 import pytest
@@ -67,3 +71,23 @@ def test_rollouts_that_do_nothing_are_as_good_as_others_to_the_loop():
     rates, seen = scaling._turns(NULL, 3, 1, Options(repeats=1, seconds=0.1), acts=False)
     assert min(rates) > 0
     assert min(seen) >= 0
+
+
+def test_what_waited_before_all_rollouts_were_warm_is_left_out(monkeypatch):
+    """One call is seen to before the first turn has ended, one after it."""
+
+    class Run:
+        turns = 0
+
+        def turn(self, seconds):
+            self.turns += 1
+            return SimpleNamespace(env_steps=10.0 * self.turns)
+
+    @contextmanager
+    def contending(acts, tables, address, balances, cpus, out, *_, settle):
+        yield Run()
+        Path(out).write_text(json.dumps([(0, 0, 1_000.0, 2.0, 1_009.0), (0, 1, 1_010.0, 2.0, 1_015.0)]))
+
+    monkeypatch.setattr(scaling, "contending", contending)
+    monkeypatch.setattr(scaling.time, "time", lambda: 1_010.0)
+    assert scaling._turns(NULL, 1, 1, Options(repeats=2)) == ([20.0, 30.0], [3.0])

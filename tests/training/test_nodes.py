@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from distributed_kd.envs.injected import NOTHING
+from distributed_kd.placement_config import PlacementConfig
 from distributed_kd.training import cluster, connection
 from distributed_kd.training.cluster import Cluster
 from distributed_kd.training.connection import nodes
@@ -49,3 +50,15 @@ def test_a_node_is_gone_when_ray_says_so_or_nothing_answers_there(monkeypatch, l
 def test_a_node_that_is_about_to_leave_is_not_planned_with(monkeypatch):
     told_of(monkeypatch, ("a", True, 1), ("b", True, 1), ("c", False, 1), leaving=["b"])
     assert nodes() == [Node(2.0, 0.0)]
+
+
+def test_rollouts_are_kept_off_nodes_that_have_left_until_ray_has_seen_that_too(monkeypatch, listening):
+    open_port, closed_port = listening
+    told_of(monkeypatch, ("there", True, open_port), ("b", True, closed_port), ("a", True, closed_port))
+    plan = SimpleNamespace(placement=PlacementConfig(rollouts=("market-type=spot",)))
+    of = Cluster(SimpleNamespace(), plan, SimpleNamespace(), NOTHING)
+    assert of._options(1.0)["label_selector"] == {"market-type": "spot"}
+    assert [of.is_gone(name) for name in ("there", "a", "b")] == [False, True, True]
+    assert of._options(1.0)["label_selector"] == {"market-type": "spot", "ray.io/node-id": "!in(a,b)"}
+    told_of(monkeypatch, ("there", True, open_port), ("b", False, closed_port), ("a", True, closed_port))
+    assert of._options(1.0)["label_selector"] == {"market-type": "spot", "ray.io/node-id": "!in(a)"}
