@@ -1,6 +1,7 @@
 """Environments that no run can play, or that fail while it does. Tests copy this file to where a run imports it from."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import gymnasium as gym
@@ -41,10 +42,10 @@ class Odd(gym.Env):
             if self.fault == "raise once" and broken.exists():  # once for all runs together: who finds it takes it away
                 broken.unlink()
                 raise RuntimeError("the engine stalled")
-            hung = Path(__file__).with_suffix(".hung")
-            if self.fault == "hang once" and not hung.exists():
-                hung.touch()
-                threading.Event().wait()
+            if self.fault == "hang once":  # who makes the file hangs
+                with suppress(FileExistsError):
+                    Path(__file__).with_suffix(".hung").touch(exist_ok=False)
+                    threading.Event().wait()
         if self.fault == "huge":
             # Where a test asks for it: until the run beside this file has diverged, or for ever. Any two such rewards have
             # no finite sum, so that no batch that draws from them can be learned from.

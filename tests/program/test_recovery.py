@@ -129,7 +129,8 @@ def test_a_rollout_that_hangs_is_replaced(fault, tmp_path):
     """Its process is frozen, or its environment never comes back from a step."""
     folder = tmp_path / "run"
     shutil.copy(Path(__file__).with_name("odd_envs.py"), tmp_path)
-    words = ["--env.id", "odd_envs:Odd-v0", "--allow-env-import", "--rollouts.step_timeout", 2, "--out", "run"]
+    words = ["--env.id", "odd_envs:Odd-v0", "--allow-env-import", "--rollouts.step_timeout", 5, "--out", "run"]
+    words += ["--evaluation.every_seconds", 0]  # an evaluation's environment would hang as well, and before a rollout's
     if fault != "stopped":
         words += ["--env.kwargs.fault", fault, "--env.kwargs.fault_at", 200]
     with Started("train", run_file(tmp_path, ENDLESS), *words, cwd=tmp_path, importable=tmp_path) as run:
