@@ -11,7 +11,7 @@ from pathlib import Path
 
 from distributed_kd import queries, run_file
 from distributed_kd.command_words import label, print_help, split, tables_of
-from distributed_kd.errors import ConfigurationError, Problem
+from distributed_kd.errors import ConfigurationError, Problem, RayError, ResourceError
 
 TRAIN_OPTIONS = """\
   PRESET | FILE.toml          a preset (python launch.py presets lists them) or a run file; without one, cartpole
@@ -78,7 +78,11 @@ def train(words: list[str]) -> int:
     with RunFolder.create(path, run_file.encode(config)) as folder:
         folder.note_command(typed)
         keep_teachers(folder, given)
-        return _run(parts, folder, runner, [*told, *(plan.lines(config) if plan else [])])
+        try:
+            return _run(parts, folder, runner, [*told, *(plan.lines(config) if plan else [])])
+        except (RayError, ResourceError):
+            folder.remove_unless_begun()
+            raise
 
 
 def resume(words: list[str]) -> int:

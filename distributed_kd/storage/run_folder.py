@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -177,6 +178,15 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def remove_unless_begun(self) -> None:
+        """Remove the folder of a run that ended before its first environment step and its first update.
+
+        Then the same command, mended, can be given again.
+        """
+        told = self.read_summary()
+        if told and not (told["updates"] or told["accounting"]["generated"]):
+            shutil.rmtree(self.path, ignore_errors=True)  # why the run could not begin matters more than what stays
 
     def write_config(self, text: str) -> None:
         """Put config.toml in place, atomically; raises StorageError."""

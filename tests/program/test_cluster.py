@@ -47,12 +47,12 @@ def test_a_run_joins_a_cluster_and_leaves_it_as_it_was(tmp_path: Path, address: 
 
 
 def test_a_cluster_that_is_too_small_is_told_with_the_flag_that_mends_it(tmp_path: Path, address: str):
-    run = launch(
-        "train", run_file(tmp_path), "--address", address, "--rollouts.actors", 9, "--out", "run", cwd=tmp_path, seconds=120
-    )
+    words = ["train", run_file(tmp_path, env_steps=1_000), "--address", address, "--out", "run", "--rollouts.actors"]
+    run = launch(*words, 9, cwd=tmp_path, seconds=120)
 
     assert run.returncode == 5
     assert "need" in run.stderr and "--rollouts.actors to 6" in run.stderr
+    assert launch(*words, 1, cwd=tmp_path, seconds=120).returncode == 0, "the same words, mended as it says"
 
 
 def test_a_wrong_token_is_told(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch):
@@ -61,6 +61,7 @@ def test_a_wrong_token_is_told(tmp_path: Path, address: str, monkeypatch: pytest
     run = launch("train", run_file(tmp_path), "--address", address, "--out", "run", cwd=tmp_path, seconds=120)
 
     assert run.returncode == 6
+    assert not (tmp_path / "run").exists()
     assert "Traceback" not in run.stderr
     # Ray itself tells of every attempt before it gives up.
     last = run.stderr.splitlines()[-1]

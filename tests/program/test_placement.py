@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import ray
 from launching import Started, launch, run_file
 from nodes import Nodes
 
@@ -31,6 +32,19 @@ def test_a_dry_run_says_what_is_wrong_as_a_run_would(tmp_path, monkeypatch, caps
     assert main(["train", str(run_file(tmp_path)), "--dry-run", "--rollouts.actors", "1000"]) == 5
     assert capsys.readouterr().err.startswith("error: too few CPUs (rollouts.actors=1000): ")
     assert main(["train", str(run_file(tmp_path)), "--dry-run", "--replay.capacity", "0"]) == 2
+
+
+def test_a_run_for_which_there_is_no_ray_leaves_nothing_and_can_be_given_again(tmp_path, monkeypatch, capsys):
+    def refuse(**_: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    file = run_file(tmp_path)
+    for _ in range(2):
+        words = ["train", str(file), "--address", "10.0.0.1:6379", "--out", str(tmp_path / "run")]
+        assert main(words) == 6
+        assert capsys.readouterr().err.startswith("error: Ray could not be joined (address=10.0.0.1:6379): ")
+        assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 @pytest.mark.slow
