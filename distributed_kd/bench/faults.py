@@ -22,7 +22,7 @@ from distributed_kd.bench.figures import Figure, Options, Table
 from distributed_kd.errors import InternalError
 from distributed_kd.processes import born, family
 
-PATIENCE = 1200.0
+PATIENCE = 2400.0
 """Seconds that one run of this may take"""
 STEP_TIMEOUT = 2.0
 IN_ALL = 10

@@ -35,7 +35,7 @@ class Heart:
         moved = steps is not None and steps != self._steps
         self._unmoved = 0 if moved or not busy else self._unmoved + 1
         if steps is None:
-            self._silent += 1
+            self._silent += proven  # while it loads it says nothing of how silent it may be at work
         else:
             # One that is slow to answer, such as in a step that holds Python's lock for long, will be so again.
             self._patience = max(self._patience, 2 * self._silent)

@@ -56,6 +56,20 @@ def test_while_it_loads_only_the_time_out_of_a_step_counts():
     assert found == [""] * 20 + ["hangs: its environment has not moved for 10 s (rollouts.step_timeout)"]
 
 
+def test_silence_while_it_loads_buys_no_patience():
+    """Else a frozen learner is found late by twice the time that it took to start."""
+    heart = Heart(step_timeout=60.0)
+    assert not any(looks(heart, [*[None] * 40, 1], proven=False))
+    assert looks(heart, [None] * (PATIENCE + 1))[-1]
+
+
+def test_silence_is_counted_from_when_it_was_at_work():
+    heart = Heart(step_timeout=60.0)
+    assert not any(looks(heart, [None] * 40, proven=False))
+    found = looks(heart, [None] * (PATIENCE + 1))
+    assert found[:-1] == [""] * PATIENCE and found[-1]
+
+
 @pytest.mark.parametrize(("count", "turns"), [(0, 1), (1, 1), (MOST_AT_ONCE, 1), (MOST_AT_ONCE + 1, 2), (1_001, 21)])
 def test_of_many_each_is_looked_at_in_its_turn(count, turns):
     rounds, everyone = Rounds(), list(range(count))
