@@ -1,8 +1,9 @@
-"""Ends what a driver has started, where the driver is killed (-9) and cannot do it itself.
+"""Ends what a driver has started, where the driver is killed (-9) and cannot do it itself; and workers that never end.
 
 Ray's own processes end with it, but for two agents, which first try for a minute to tell of it; and what environments have
 started nobody else knows. A process of its own waits for the driver's end, and finds all of them by a mark that each has
-inherited with its environment.
+inherited with its environment. Where the driver comes to an end of its own, a worker of Ray may still lock up as it ends, once
+in some hundred runs: nothing of Ray looks for it then, so the driver does.
 
 That process runs this file alone, without the package and without site-packages: it is to be small.
 """
@@ -23,11 +24,18 @@ TITLES_APART = "SPT_NOENV"
 """Set, the processes of Ray that give themselves a title do not write it over what they have inherited"""
 ROUNDS, PAUSE = 8, 0.25
 """Looks for leftovers, and seconds between two: what was just being started is seen by a later one"""
+WORKER = (b"ray::", b"default_worker.py")
+"""What stands in the command line of a worker of Ray"""
+GRACE = 5.0
+"""Seconds that workers may take to end once Ray has"""
 
 
 @contextmanager
 def ended_with_us() -> Iterator[None]:
-    """What is started within the block does not outlive this process where that is killed; on Linux only."""
+    """What is started within the block does not outlive this process where that is killed; on Linux only.
+
+    Of Ray's workers none outlives the block either: Ray is to be shut down within it.
+    """
     if sys.platform != "linux":
         yield
         return
@@ -47,7 +55,30 @@ def ended_with_us() -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+        _see_workers_off(mark)
         watcher.communicate(ALL_IS_WELL)
+
+
+def _see_workers_off(mark: str) -> None:
+    """Wait for the end of Ray's workers with a mark, and kill those that take longer than GRACE."""
+    give_up = time.monotonic() + GRACE
+    while workers := [process for process in _marked(mark) if _is_worker(process)]:
+        if time.monotonic() > give_up:
+            for process in workers:
+                _kill(process)
+        time.sleep(PAUSE / 10)
+
+
+def _is_worker(process: int) -> bool:
+    with suppress(OSError):
+        words = Path(f"/proc/{process}/cmdline").read_bytes()
+        return any(word in words for word in WORKER)
+    return False  # it has ended meanwhile
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _marked(mark: str) -> list[int]:
@@ -68,8 +99,7 @@ def _watch(mark: str) -> None:
         return
     for _ in range(ROUNDS):
         for process in _marked(mark):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+            _kill(process)
         time.sleep(PAUSE)
 
 

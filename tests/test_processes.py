@@ -55,6 +55,18 @@ def test_what_a_driver_leaves_at_an_end_of_its_own_is_let_be():
             os.kill(number, signal.SIGKILL)
 
 
+@pytest.mark.parametrize(("seconds", "grace", "status"), [(1000, 0.2, -signal.SIGKILL), (0.5, 50.0, 0)])
+def test_a_worker_of_ray_is_waited_for_and_if_it_never_ends_is_killed(seconds, grace, status, monkeypatch):
+    monkeypatch.setattr(leftovers, "GRACE", grace)
+    code = f"import time; print('there', flush=True); time.sleep({seconds})"
+    with ended_with_us():
+        worker = subprocess.Popen(["ray::RolloutActor", "-c", code], executable=sys.executable, stdout=subprocess.PIPE)
+        worker.stdout.readline()
+    assert processes.born(worker.pid) is None
+    with worker:
+        assert worker.wait() == status
+
+
 def test_a_watcher_ends_with_the_block_and_leaves_no_mark(monkeypatch):
     watchers, environments = [], []
     popen = subprocess.Popen
