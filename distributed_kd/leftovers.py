@@ -2,8 +2,8 @@
 
 Ray's own processes end with it, but for two agents, which first try for a minute to tell of it; and what environments have
 started nobody else knows. A process of its own waits for the driver's end, and finds all of them by a mark that each has
-inherited with its environment. Where the driver comes to an end of its own, a worker of Ray may still lock up as it ends, once
-in some hundred runs: nothing of Ray looks for it then, so the driver does.
+inherited with its environment. Where the driver comes to an end of its own, a worker of Ray may still lock up as it ends,
+once in some hundred runs: nothing of Ray looks for it then, so the driver does.
 
 That process runs this file alone, without the package and without site-packages: it is to be small.
 """
