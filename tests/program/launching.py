@@ -116,7 +116,12 @@ class Started:
         wait_for(over, what)
 
     def until_checkpoint(self, folder: Path) -> None:
-        self.until((folder / "checkpoints" / "LATEST").is_file, "a checkpoint was committed")
+        """Wait until what it learned was committed. One of no update yet may stand before any rollout does."""
+        latest = folder / "checkpoints" / "LATEST"
+        unlearned = ("step-0\n", "step-0-")
+        self.until(
+            lambda: latest.is_file() and not latest.read_text().startswith(unlearned), "what it learned was committed"
+        )
 
     def signal(self, number: signal.Signals, group: bool = False) -> None:
         (os.killpg if group else os.kill)(self.pid, number)

@@ -32,11 +32,10 @@ def assert_nobody_is_left(run: Started, seconds: float = DEADLINE) -> None:
     wait_for(lambda: not run.left(), "every process of the run is gone", seconds)
 
 
-def assert_ray_was_there(run: Started) -> None:
-    """Or nothing is shown by nobody being left."""
-    commands = " ".join(run.family().values())
+def until_ray_is_there(run: Started) -> None:
+    """Or nothing is shown by nobody being left. One that failed on a busy machine may be about to come again."""
     for name in ("raylet", "gcs_server", "RolloutActor", "LearnerActor", "ReplayActor"):
-        assert name in commands
+        run.until(lambda name=name: name in " ".join(run.family().values()), f"{name} is there")
 
 
 def assert_the_watcher_finds_them(run: Started) -> None:
@@ -49,7 +48,7 @@ def assert_the_watcher_finds_them(run: Started) -> None:
 def stopped(run: Started, folder, number: signal.Signals, group: bool = False) -> int:
     """Let a run commit a checkpoint, send it a signal, and give its exit code; nobody of it is left then."""
     run.until_checkpoint(folder)
-    assert_ray_was_there(run)
+    until_ray_is_there(run)
     run.signal(number, group)
     code = run.ended()
     assert_nobody_is_left(run)
@@ -136,7 +135,7 @@ def test_a_second_driver_is_refused_and_a_second_signal_ends_at_once(tmp_path, c
         assert told.startswith(f"error: the folder is in use (path={folder}): process {run.pid} on ")
         assert told.endswith(". Wait for its end, or stop it\n")
         assert told.count("\n") == 1
-        assert_ray_was_there(run)
+        until_ray_is_there(run)
         assert_the_watcher_finds_them(run)
         run.signal(signal.SIGTERM)
         run.signal(signal.SIGINT)
@@ -151,7 +150,7 @@ def test_a_killed_driver_takes_everything_with_it(tmp_path):
     folder = tmp_path / "run"
     with Started("train", run_file(tmp_path, ENDLESS), "--out", "run", cwd=tmp_path) as run:
         run.until_checkpoint(folder)
-        assert_ray_was_there(run)
+        until_ray_is_there(run)
         run.signal(signal.SIGKILL)
         assert run.ended() == -signal.SIGKILL
         assert_nobody_is_left(run, seconds=10)
