@@ -6,14 +6,15 @@ machines with cores and links like these.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from distributed_kd import presets, run_file
 from distributed_kd.bench.acting import FREE, parts_of
 from distributed_kd.bench.contenders import UNBOUNDED
 from distributed_kd.bench.figures import Figure, Options, Table, Wanted
-from distributed_kd.bench.model import ALL_CORES, PARTS, Cost, Model, Size, fitted
+from distributed_kd.bench.model import ALL_CORES, PARTS, Model, Size, Usage, fitted
+from distributed_kd.bench.rounds import compared
 from distributed_kd.bench.usage import used
 from distributed_kd.config import RunConfig
 from distributed_kd.run_file import merge
@@ -25,6 +26,14 @@ AT_LEAST, AT_MOST = 0.8, 1.25
 """the model over the measurement"""
 TURN = 6.0
 """Seconds of a run that is measured, for each of the options' seconds"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One that is measured; where it does not learn it only acts."""
+
+    tables: Mapping[str, object]
+    learns: bool
 
 
 @dataclass(frozen=True)
@@ -44,32 +53,42 @@ class Links:
 
 
 def measure(options: Options) -> Iterator[Table]:
-    """Costs, the model beside runs of three sizes, and the plan, one after the other."""
+    """Costs, the model beside runs of other sizes, and the plan, one after the other."""
     wanted = options.wanted or Wanted(presets.read("cartpole"))
     tables = merge(wanted.tables, UNBOUNDED)
     config = run_file.decode(tables)
-    model = Model(_costs(tables, options), _waits(tables))
-    yield _told(model, config)
-    yield _against_runs(model, tables, options)
+    costing, sizes = _costing(tables), _sizes(tables)
+    rounds = _rounds({**costing, **sizes}, options)
+    waits = _waits(tables)
+    model = Model(fitted([done[what] for done in rounds for what in costing]), waits)
+    yield _told(model, config, len(rounds))
+    yield _against_runs(model, sizes, [Model(fitted([done[what] for what in costing]), waits) for done in rounds], rounds)
     yield _plan(model, config, _links(tables), wanted)
+
+
+def _rounds(runs: Mapping[str, Run], options: Options) -> list[dict[str, Usage]]:
+    """What each run did, once a round: those that costs come from and those that the model is held against take turns."""
+    seconds = TURN * options.seconds
+    return [{what: _used(run, seconds) for what, run in runs.items()} for _ in range(options.repeats)]
+
+
+def _used(run: Run, seconds: float) -> Usage:
+    actors = run_file.decode(run.tables).rollouts.least
+    cpus = math.ceil(LEARNER_CPUS + 2 * SHARED_CPUS + actors * ROLLOUT_CPUS[-1])
+    return used(run.tables, run.learns, seconds, cpus)
 
 
 # ---- costs
 
 
-def _costs(tables: Mapping[str, object], options: Options) -> dict[str, Cost]:
-    """From runs that act with segments of one step of every lane and of the file's, and one that learns."""
+def _costing(tables: Mapping[str, object]) -> dict[str, Run]:
+    """Runs that differ in all that costs: two act, with segments of one step of every lane and of the file's, one learns."""
     acting = merge(tables, FREE)
-    short = merge(acting, {"rollouts": {"steps_per_segment": 1}})
-    seconds = TURN * options.seconds
-    return fitted([
-        _run(short, False, seconds), _run(acting, False, seconds), _run(tables, True, seconds),
-    ])  # fmt: skip
-
-
-def _run(tables: Mapping[str, object], learns: bool, seconds: float):
-    actors = run_file.decode(tables).rollouts.least
-    return used(tables, learns, seconds, math.ceil(LEARNER_CPUS + 2 * SHARED_CPUS + actors * ROLLOUT_CPUS[-1]))
+    return {
+        "acts in short segments": Run(merge(acting, {"rollouts": {"steps_per_segment": 1}}), False),
+        "acts": Run(acting, False),
+        "learns": Run(tables, True),
+    }
 
 
 def _waits(tables: Mapping[str, object]) -> float:
@@ -90,7 +109,7 @@ def _waits(tables: Mapping[str, object]) -> float:
     return max(0.0, waits) / steps
 
 
-def _told(model: Model, config: RunConfig) -> Table:
+def _told(model: Model, config: RunConfig, rounds: int) -> Table:
     figures = []
     for part in PARTS:
         cost = model.costs[part]
@@ -98,10 +117,10 @@ def _told(model: Model, config: RunConfig) -> Table:
         figures += [Figure(f"{part}: {what}", 1e6 * seconds, "us of a core") for what, seconds in per if seconds]
     figures.append(Figure("rollouts: waiting in an environment step", 1e6 * model.waits, "us"))
     how = (
-        f"Seconds of the cores that the system counted for each process of three runs on Ray ({config.env.id}, "
-        f"{config.rollouts.least} rollouts of {config.rollouts.envs_per_actor} lanes): two that only act, with segments "
-        f"of {config.rollouts.envs_per_actor} and of {config.rollouts.segment_steps} steps, and one that learns. Costs that "
-        "fit all three best; an update is that of teacher and students, with what drawing its batch costs the others."
+        f"Seconds of the cores that the system counted for each process of three runs on Ray, {rounds} times each: two that "
+        f"only act, with segments of one and of {config.rollouts.steps_per_segment} steps of every lane, one that learns "
+        f"({config.env.id}, {config.rollouts.least} rollouts of {config.rollouts.envs_per_actor} lanes). Costs that fit all "
+        "of them best; an update is that of teacher and students, with what drawing its batch costs the others."
     )
     return Table("What each part costs", how, figures)
 
@@ -109,26 +128,39 @@ def _told(model: Model, config: RunConfig) -> Table:
 # ---- the model beside runs
 
 
-def _against_runs(model: Model, tables: Mapping[str, object], options: Options) -> Table:
-    """Of sizes that no cost was taken from."""
-    acting, one_step = merge(tables, FREE), {"steps_per_segment": 1}
+def _sizes(tables: Mapping[str, object]) -> dict[str, Run]:
+    """Runs that no cost is taken from."""
+    acting = merge(tables, FREE)
     few = {"replay": {"samples_per_insert": 1.0}}
-    runs = {
-        "4 rollouts that act": (merge(acting, {"rollouts": {"actors": 4}}), False),
-        "1 rollout that acts, segments of one step": (merge(acting, {"rollouts": {"actors": 1, **one_step}}), False),
-        "4 rollouts and the learner": (merge(tables, {"rollouts": {"actors": 4}}), True),
-        "4 rollouts, 1 sample per insert": (merge(tables, merge(few, {"rollouts": {"actors": 4}})), True),
+
+    def of(actors: int, start: Mapping[str, object], **rollouts: int) -> dict[str, object]:
+        return merge(start, {"rollouts": {"actors": actors, **rollouts}})
+
+    return {
+        "4 rollouts that act": Run(of(4, acting), False),
+        "1 rollout that acts, segments of one step": Run(of(1, acting, steps_per_segment=1), False),
+        "4 rollouts and the learner": Run(of(4, tables), True),
+        "4 rollouts, 1 sample per insert": Run(of(4, merge(tables, few)), True),
     }
+
+
+def _against_runs(
+    model: Model, sizes: Mapping[str, Run], models: Sequence[Model], rounds: Sequence[Mapping[str, Usage]]
+) -> Table:
+    """Each round's runs beside the model of that round's costs."""
     figures = []
-    for what, (size, learns) in runs.items():
-        measured = _run(size, learns, TURN * options.seconds)
-        first, rate = model.first(size_of(run_file.decode(size), learns, cores()))
-        figures.append(Figure(f"{what}: {first} first", rate, "steps/s", "measured", measured.env_steps / measured.seconds,
-                              rate / (measured.env_steps / measured.seconds), AT_LEAST, AT_MOST))  # fmt: skip
+    for what, run in sizes.items():
+        size = size_of(run_file.decode(run.tables), run.learns, cores())
+        rates = {
+            "model": [one.first(size)[1] for one in models],
+            "measured": [done[what].env_steps / done[what].seconds for done in rounds],
+        }
+        named = f"{what}: {model.first(size)[0]} first"
+        figures.append(compared(named, "steps/s", rates, "model", "measured", at_least=AT_LEAST, at_most=AT_MOST))
     how = (
-        f"Environment steps a second by the model, for {cores()} cores that all parts share, beside runs of that size. "
-        "Named is the part that the model has busy all the time. With few samples per insert no part is: both sides "
-        "wait for each other by turns, which it does not know."
+        f"Environment steps a second by the model, for {cores()} cores that all parts share, beside runs of that size; both "
+        f"{len(rounds)} times by turns, medians. Named is the part that the model has busy all the time. With few samples "
+        "per insert no part is: both sides wait for each other by turns, which it does not know."
     )
     return Table("The model beside runs", how, figures)
 
