@@ -8,7 +8,7 @@ from launching import assert_accounts_add_up, launch, metrics, run_file, summary
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.mark.parametrize("runner", [[], ["--runner", "inline"]], ids=["ray", "inline"])
+@pytest.mark.parametrize("runner", [pytest.param([], marks=pytest.mark.slow), ["--runner", "inline"]], ids=["ray", "inline"])
 def test_those_that_never_find_room_are_no_harm(runner, tmp_path):
     words = ["--rollouts.actors.min", 1, "--rollouts.actors.max", 500, "--replay.samples_per_insert", 4, *runner]
     run = launch("train", run_file(tmp_path), *words, "--out", "run", cwd=tmp_path)

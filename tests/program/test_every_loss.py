@@ -48,6 +48,7 @@ def test_a_run_with_every_loss(tmp_path):
     assert "policy_gradient_loss" in last["policy_gradient"]
 
 
+@pytest.mark.slow
 def test_losses_that_go_by_scores_and_own_steps_on_ray(tmp_path):
     words = [
         *("--students.half.loss", "kl_q", "--students.half.td_weight", 1, "--students.half.distillation", "performance"),

@@ -215,6 +215,7 @@ def test_nobody_joins_peers(tmp_path, capsys):
     assert hashes(folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)  # it may be the first to ask for the finished run
 def test_one_joins_on_ray(finished, tmp_path):
     path = shutil.copytree(finished.folder, tmp_path / "run")

@@ -124,7 +124,8 @@ def test_before_the_first_checkpoint_it_begins_anew(tmp_path):
     assert_nothing_is_lost(told, batch_size=32)
 
 
-@pytest.mark.parametrize("fault", ["hang once", pytest.param("stopped", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["hang once", "stopped"])
 def test_a_rollout_that_hangs_is_replaced(fault, tmp_path):
     """Its process is frozen, or its environment never comes back from a step."""
     folder = tmp_path / "run"
