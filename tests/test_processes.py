@@ -67,6 +67,19 @@ def test_a_worker_of_ray_is_waited_for_and_if_it_never_ends_is_killed(seconds, g
         assert worker.wait() == status
 
 
+def test_a_worker_of_ray_that_cannot_be_killed_is_named_and_not_waited_for(monkeypatch, caplog):
+    monkeypatch.setattr(leftovers, "GRACE", 0.1)
+    monkeypatch.setattr(leftovers, "_kill", lambda process: None)  # as of one that the kernel holds
+    code = "import time; print('there', flush=True); time.sleep(60)"
+    with ended_with_us():
+        worker = subprocess.Popen(["ray::RolloutActor", "-c", code], executable=sys.executable, stdout=subprocess.PIPE)
+        worker.stdout.readline()
+    assert caplog.messages == [f"warning: processes {worker.pid} of Ray were killed and have not ended"]
+    with worker:
+        assert worker.poll() is None
+        worker.kill()
+
+
 def test_a_watcher_ends_with_the_block_and_leaves_no_mark(monkeypatch):
     watchers, environments = [], []
     popen = subprocess.Popen
