@@ -72,7 +72,7 @@ def test_without_one_the_run_says_so_in_a_line_and_goes_on_when_there_is_room(tm
             run.until_checkpoint(folder)
             order("fill")
             assert run.ended() == 5, run.err
-            (line,) = run.err.splitlines()
+            line = run.err.splitlines()[-1]
             assert line.startswith(f"error: the object store is full, and the disk behind it too (address={address}): ")
             assert line.endswith("and resume the run")
         assert order("empty") == 0
