@@ -5,8 +5,8 @@ import pytest
 from distributed_kd import presets
 from distributed_kd.bench import plan
 from distributed_kd.bench.environments import SLEEP_SECONDS, SLEEPING
-from distributed_kd.bench.figures import Wanted
-from distributed_kd.bench.model import Cost, Model
+from distributed_kd.bench.figures import Options, Wanted
+from distributed_kd.bench.model import PARTS, Cost, Model, Usage
 from distributed_kd.bench.plan import Links
 from distributed_kd.run_file import decode, merge
 
@@ -74,3 +74,20 @@ def test_what_travels_is_counted_from_a_segment_and_a_batch():
     # Observations and next ones of 4 numbers, and 6 columns of 4 or 8 bytes, for 128 steps.
     assert links.batch == 128 * (2 * 16 + 8 + 4 + 4 + 4 + 8 + 4)
     assert links.policy_updates == decode(TABLES).learner.updates_per_call
+
+
+def test_a_machine_that_becomes_slower_is_slower_for_costs_and_runs_alike(monkeypatch):
+    started = []
+
+    def used(run, seconds):
+        slowness = 2.0 ** (len(started) // 7)  # three runs for costs and four sizes in a round
+        started.append(run)
+        config = decode(run.tables)
+        steps, learned = 10_000.0, run.learns / config.replay.batch_size
+        segments, updates = steps / config.rollouts.segment_steps, steps * config.replay.samples_per_insert * learned
+        taken = dict.fromkeys(PARTS, slowness * (20e-6 * steps + 1e-4 * (segments + updates)))
+        return Usage(sum(taken.values()) / plan.cores(), steps, segments, updates, taken)
+
+    monkeypatch.setattr(plan, "_used", used)
+    _, beside, *_ = plan.measure(Options(repeats=3))
+    assert [figure.ratio for figure in beside.figures] == pytest.approx([1.0] * 4)
