@@ -58,7 +58,7 @@ ACTORS = (
     _Fault("the replay frozen", "replay", "freeze=replay:20s", 30.0),
 )  # fmt: skip
 ALL_KINDS = (
-    "kill=rollout:5s,evaluation:15s,learner:30s,replay:40s;freeze=rollout:15s;"
+    "kill=rollout:8s,evaluation:15s,learner:30s,replay:40s;freeze=rollout:20s;"
     "env=raise:0.00005,nan:0.00002,shape:0.00002,hang:0.000005"
 )
 """Each seldom enough that those that were struck are at work again, for only who is can be"""
@@ -144,7 +144,7 @@ def _all_kinds(place: Path, options: Options) -> Table:
         restarts = sum(_newest(folder, "restarts").values())
         return restarts + int(_newest(folder, "charts").get("env_faults", 0))
 
-    words = (*WORDS, "--rollouts.actors", "3", "--evaluation.every_seconds", "5", "--chaos", ALL_KINDS)
+    words = (*WORDS, "--evaluation.every_seconds", "5", "--chaos", ALL_KINDS)
     with _running("train", *words, "--out", str(folder), more=options) as run:
         _until(run, lambda: faults() >= wanted)
         _ended(run, signal.SIGTERM, 75)
@@ -162,7 +162,7 @@ def _all_kinds(place: Path, options: Options) -> Table:
         Figure("steps given up by going back to a checkpoint", account["rollbacks"]["env_steps"], ""),
     ]
     how = (
-        f"One run of cartpole, 3 rollouts, a checkpoint every 5 seconds, until {wanted} faults were counted, with --chaos "
+        f"One run of cartpole, 2 rollouts, a checkpoint every 5 seconds, until {wanted} faults were counted, with --chaos "
         f"'{ALL_KINDS}'."
     )
     return Table("All kinds of faults together", how, figures)
