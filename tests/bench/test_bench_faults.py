@@ -40,3 +40,15 @@ def test_a_kind_of_fault_is_measured_in_a_run_of_the_command(tmp_path):
     assert time.what.startswith("a rollout killed (-9), ")
     assert 0 < time.other <= time.value < 60
     assert account.is_met
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_all_kinds_come_about_in_one_run_and_its_account_adds_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "IN_ALL", 4)
+    table = faults._all_kinds(tmp_path, Options(repeats=1))
+    told = {figure.what: figure for figure in table.figures}
+    struck = sum(figure.value for what, figure in told.items() if what.startswith("faults: "))
+    assert struck >= 4
+    assert told["steps generated"].value >= told["of these accepted"].value > 0
+    assert told["all: steps lost or doubled, invariants broken"].is_met
